@@ -1,0 +1,24 @@
+"""A newsletter that mails researchers the new papers that matter to them.
+
+The map, upwards: it is the life of a paper.
+
+====================  =============================================================================
+``clock errors``      time and trouble, as values
+``db signing``        where rows live; how links prove where they came from
+``papers``            a **paper** is one work; a **source** is where papers come from; a **pull** runs over sources
+``subscribers``       a **subscriber** is pending, active or unsubscribed; **preferences** are what they asked for
+``ranking``           **interests** and papers in, **picks** (paper, score, reason) out; knows neither SQL nor mail
+``issues``            an **issue** is the dated mail-out with a frozen window; a **digest** is one reader's part of it
+``rendering``         templates, and the **typeset** issue from which messages are printed
+``delivery``          a **delivery** is one mail to one subscriber; the ledger, and the **transports** to a relay
+``tracking``          an **event** is what came back
+``app``               the composition root
+``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep
+``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
+====================  =============================================================================
+
+Delivery states: ``queued → leased → handoff → sent``, or ``deferred``, ``failed``, ``skipped``, ``unknown``.
+``sent`` means that our relay accepted it.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,80 @@
+"""What commands share: opening the application, reading days, showing progress, printing JSON."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from newsletter import logs, settings
+from newsletter.app import App, build_app
+
+LOOK = 3  # finished, with something to look at
+
+
+@contextmanager
+def open_app(*, schema: bool = True, **overrides: object) -> Iterator[App]:
+    """Yield the application that the settings describe.
+
+    :param schema: whether the tables must be there already.
+    :raises NewsletterError: a setting is wrong, or the tables are missing or of another version.
+    """
+    from newsletter.migrate import check_schema
+
+    loaded = settings.load(**overrides)
+    logs.configure(loaded.log_level, json=loaded.log_json)
+    for line in settings.unknown_variables(os.environ):
+        typer.echo(f"warning: {line}", err=True)
+    app = build_app(loaded)
+    try:
+        if schema:
+            check_schema(app.db)
+        yield app
+    finally:
+        app.close()
+
+
+def parse_day(text: str) -> date:
+    """Return a day given as YYYY-MM-DD; anything else is wrong usage."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  a day has no zone
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day such as 2026-08-05") from None
+
+
+def day_option(name: str, text: str) -> Any:  # noqa: ANN401  typer's own type is private
+    """Return an option that takes a day."""
+    return typer.Option(name, metavar="YYYY-MM-DD", parser=parse_day, help=text)
+
+
+DayOption = Annotated[date | None, day_option("--day", "The day; today (UTC) unless given.")]
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+    """Print one JSON object on stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def fail(message: str) -> NoReturn:
+    """End with wrong usage."""
+    typer.echo(f"newsletter: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that advances a progress bar; nothing is shown unless stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _number: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda number: bar.advance(task, number)

@@ -1,0 +1,105 @@
+"""``newsletter pull``."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter.cli.frame import LOOK, DayOption, day_option, open_app, print_json, progress
+from newsletter.errors import InputError
+
+if TYPE_CHECKING:
+    from newsletter.app import App
+    from newsletter.pipeline import Pulled
+
+_MAX_NOTES = 20
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("pull")(pull)
+
+
+def pull(
+    source: str = typer.Option(None, "--source", help="Only this source; all configured ones unless given."),
+    day: DayOption = None,
+    since: Annotated[date | None, day_option("--since", "Every day from this one on.")] = None,
+    file: str = typer.Option(None, "--file", help="Read JSON Lines from this file; - is standard input."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Pull new papers; pulling again changes nothing but votes."""
+    with open_app() as app:
+        reports = _from_file(app, file, day) if file else _from_sources(app, source, day, since)
+    _report(reports, as_json=as_json)
+
+
+def _from_sources(app: "App", source: str | None, day: date | None, since: date | None) -> "list[Pulled]":
+    from newsletter import pipeline
+
+    if source is not None and source not in app.sources:
+        raise InputError(f"{source!r} is not a source; there is: {', '.join(app.sources)}")
+    today = app.now().astimezone(UTC).date()
+    for each in (day, since):
+        if each is not None and each > today:
+            raise InputError(f"{each} is in the future")
+    days = [day] if day else pipeline.days_to_pull(app.now())
+    if since:
+        last = day or today
+        days = [since + timedelta(days=n) for n in range((last - since).days + 1)]
+    reports = []
+    with progress("pulling", len(days)) as tell:
+        for each in days:
+            reports += pipeline.pull(app, [each], [source] if source else None)
+            tell(1)
+    return reports
+
+
+def _from_file(app: "App", name: str, day: date | None) -> "list[Pulled]":
+    from newsletter import pipeline
+
+    with _lines(name) as lines, progress("reading", None) as tell:
+        return pipeline.pull_lines(app, lines, day, tell)
+
+
+@contextmanager
+def _lines(name: str) -> Iterator[Iterable[bytes]]:
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(name).open("rb") as file:
+            yield file
+    except OSError as exc:
+        raise InputError(f"{name} cannot be read: {exc.strerror}") from exc
+
+
+def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
+    dropped: Counter[str] = sum((each.parsed.dropped for each in reports), Counter())
+    errors = [f"{each.error} ({each.day})" for each in reports if each.error]
+    notes = [note for each in reports for note in each.parsed.notes]
+    numbers = {
+        "received": sum(each.parsed.received for each in reports),
+        "new": sum(each.stored.new for each in reports),
+        "updated": sum(each.stored.updated for each in reports),
+        "unchanged": sum(each.stored.unchanged for each in reports),
+        "dropped": dict(dropped),
+    }
+    for line in [*errors, *notes[:_MAX_NOTES]]:
+        typer.echo(f"newsletter: {line}", err=True)
+    if len(notes) > _MAX_NOTES:
+        typer.echo(f"newsletter: {len(notes) - _MAX_NOTES} more lines like these", err=True)
+    if as_json:
+        print_json(numbers | {"errors": errors})
+    else:
+        said = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in dropped.items())
+        became = ", ".join(f"{numbers[name]} {name}" for name in ("new", "updated", "unchanged"))
+        typer.echo(f"{numbers['received']} papers received: {became}" + (f"; left out: {said}" if said else ""))
+    if errors and len(errors) == len(reports):
+        raise typer.Exit(1)
+    if errors or notes:
+        raise typer.Exit(LOOK)

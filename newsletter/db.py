@@ -1,0 +1,163 @@
+"""The database: one block is one transaction, on SQLite and on PostgreSQL alike."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Session, SQLModel
+
+from newsletter.errors import NewsletterError, SettingsError
+
+# Named constraints, so that a migration can refer to them on both databases.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+_BUSY_TIMEOUT_SECONDS = 30
+_T = TypeVar("_T")
+
+
+# Some millions of mails a day outgrow 32 bits; SQLite counts only plain INTEGER keys up by itself.
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An instant: aware going in (a naive one is refused), aware UTC coming out."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Store UTC; SQLite keeps no zone, so the zone is dropped there only after converting."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime: {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return the stored instant as aware UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Database:
+    """An engine with the house's transaction rules.
+
+    :param url: ``sqlite:///path`` or ``postgresql+psycopg://…``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Yield a session whose block is one writing transaction, committed at its end.
+
+        On SQLite the write lock is taken first (BEGIN IMMEDIATE): a transaction that reads and
+        then writes can otherwise lose updates or fail half-way with "database is locked".
+        """
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Yield a session that sees one moment of the database and cannot write."""
+        options = {"newsletter_read_only": True}
+        if self.engine.dialect.name == "postgresql":
+            options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}  # type: ignore[dict-item]
+        with self.engine.connect().execution_options(**options) as connection, Session(connection) as session:
+            yield session
+            session.rollback()
+
+    def dispose(self) -> None:
+        """Close all connections; the next block opens new ones."""
+        self.engine.dispose()
+
+
+def insert(session: Session, model: type[SQLModel]) -> Any:  # noqa: ANN401  the two dialects' inserts share no type
+    """Return the dialect's INSERT for `model`, which knows ON CONFLICT."""
+    table = model.__table__  # type: ignore[attr-defined]
+    return postgresql.insert(table) if dialect(session) == "postgresql" else sqlite.insert(table)
+
+
+def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    """Yield `items` in runs of at most `size`: a statement takes only so many values."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def dialect(session: Session) -> str:
+    """Return ``"sqlite"`` or ``"postgresql"``."""
+    return session.get_bind().dialect.name
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn the driver's errors into one line that names no statement and no value."""
+    try:
+        yield
+    except IntegrityError as exc:
+        raise NewsletterError("the database refused the change: it would break one of its rules") from exc
+    except OperationalError as exc:
+        raise NewsletterError(f"the database does not answer: {_first_line(exc)}") from exc
+    except SQLAlchemyError as exc:
+        raise NewsletterError(f"the database failed: {_first_line(exc)}") from exc
+
+
+def _first_line(exc: SQLAlchemyError) -> str:
+    text = str(getattr(exc, "orig", None) or exc).strip()
+    return text.splitlines()[0] if text else type(exc).__name__
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise SettingsError("NEWSLETTER_DATABASE_URL is not a database URL") from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "postgresql":
+        # hide_parameters: an error message must not carry somebody's address
+        return sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=8, max_overflow=32)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    raise SettingsError(f"NEWSLETTER_DATABASE_URL: {parsed.drivername} is not supported, use sqlite or postgresql")
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, hide_parameters=True, pool_size=8, max_overflow=32)
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection
+        connection.isolation_level = None  # we say BEGIN ourselves, see below
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a handoff mark must survive a power cut
+            "foreign_keys=ON",
+            f"busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        read_only = bool(connection.get_execution_options().get("newsletter_read_only"))
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine

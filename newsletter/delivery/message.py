@@ -1,0 +1,85 @@
+"""The bytes of a message: headers and two parts (RFC 5322, RFC 2046), ready for DATA. Pure."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from email.header import Header
+from email.utils import format_datetime, formataddr
+
+_MAX_HEADER_TEXT = 150  # characters of a subject
+# "=_" cannot occur in quoted-printable, where "=" is followed by two hex digits or a line end (RFC 2045, 6.7).
+_BOUNDARY = "=_newsletter_parts"
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the headers of one mail need to know.
+
+    :ivar list_id: such as ``digest.news.example.org`` (RFC 2919).
+    :ivar unsubscribe_url: one https address, the same as in the body (RFC 8058).
+    :ivar feedback_id: ``a:b:c:sender`` as mailbox providers count complaints by.
+    """
+
+    sender_name: str
+    sender_address: str
+    recipient: str
+    subject: str
+    date: datetime
+    message_id: str
+    list_id: str
+    unsubscribe_url: str
+    unsubscribe_mailto: str
+    feedback_id: str
+
+
+def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
+    """Return the message; `text` and `html` are quoted-printable with CRLF line ends."""
+    part = "\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    head = "\r\n".join(
+        (
+            f"From: {_mailbox(envelope.sender_name, envelope.sender_address)}",
+            f"To: {header_text(envelope.recipient)}",
+            f"Subject: {_encoded(envelope.subject, 'Subject')}",
+            f"Date: {format_datetime(envelope.date)}",
+            f"Message-ID: {envelope.message_id}",
+            f"List-Id: <{envelope.list_id}>",
+            # Never encoded and never folded inside an address: the standard library does both to long ones.
+            f"List-Unsubscribe: <{envelope.unsubscribe_url}>,\r\n <{envelope.unsubscribe_mailto}>",
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+            f"Feedback-ID: {envelope.feedback_id}",
+            "Auto-Submitted: auto-generated",
+            "Precedence: bulk",
+            "MIME-Version: 1.0",
+            f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"',
+        )
+    )
+    return b"".join(
+        (
+            head.encode("ascii"),
+            f"\r\n\r\n--{_BOUNDARY}\r\nContent-Type: text/plain; charset=utf-8{part}".encode(),
+            text,
+            f"\r\n--{_BOUNDARY}\r\nContent-Type: text/html; charset=utf-8{part}".encode(),
+            html,
+            f"\r\n--{_BOUNDARY}--\r\n".encode(),
+        )
+    )
+
+
+def header_text(text: str) -> str:
+    """Return `text` fit for a header: on one line, nothing that controls, turns or encodes what follows."""
+    kept = "".join(char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else " " for char in text)
+    # A reader that decodes twice, or Python writing the header again, would take this for an encoded word.
+    kept = _SPACES.sub(" ", kept.replace("=?", "= ?").replace("?=", "? =")).strip()
+    return kept if len(kept) <= _MAX_HEADER_TEXT else kept[: _MAX_HEADER_TEXT - 1].rstrip() + "…"
+
+
+def _encoded(text: str, name: str) -> str:
+    text = header_text(text)
+    charset = "us-ascii" if text.isascii() else "utf-8"
+    return Header(text, charset, maxlinelen=76, header_name=name).encode(linesep="\r\n")
+
+
+def _mailbox(name: str, address: str) -> str:
+    return formataddr((header_text(name), address), charset="utf-8")

@@ -1,0 +1,91 @@
+"""A delivery and its attempts as rows."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from newsletter.db import BigId, UTCDateTime
+
+
+class Mail(StrEnum):
+    """Which mail it is: the name of its templates' folder."""
+
+    DIGEST = "digest"
+    CONFIRMATION = "confirmation"
+    WELCOME = "welcome"
+
+
+class DeliveryState(StrEnum):
+    """``queued → leased → handoff → sent``, or one of the others; `unknown` waits for evidence."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    HANDOFF = "handoff"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+class SkipReason(StrEnum):
+    """Why a reader who was eligible got no mail."""
+
+    NOTHING_NEW = "nothing_new"
+    NOT_ACTIVE = "not_active"
+    SUPPRESSED = "suppressed"
+    UNPRINTABLE = "unprintable"  # our fault: the log has the traceback
+
+
+class Delivery(SQLModel, table=True):
+    """One mail to one subscriber.
+
+    :ivar notice_key: for a mail outside any issue: the effect it may have only once.
+    :ivar selection: the picks, kept from the handoff on, so that another attempt sends the same.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        sa.UniqueConstraint("issue_id", "subscriber_id", name="uq_deliveries_issue_id_subscriber_id"),
+        sa.Index("ix_deliveries_due", "issue_id", "state", "not_before"),
+        sa.Index("ix_deliveries_subscriber", "subscriber_id", "queued_at"),
+        sa.Index("ix_deliveries_leases", "state", "lease_until"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigId)
+    mail: str = Mail.DIGEST
+    issue_id: int | None = Field(default=None, foreign_key="issues.id")
+    notice_key: str | None = Field(default=None, unique=True)
+    subscriber_id: int = Field(foreign_key="subscribers.id")
+    state: str = DeliveryState.QUEUED
+    skip_reason: str | None = None
+    attempts: int = 0
+    queued_at: datetime = Field(sa_type=UTCDateTime)
+    not_before: datetime = Field(sa_type=UTCDateTime)
+    expires_at: datetime = Field(sa_type=UTCDateTime)
+    lease_owner: str | None = None
+    lease_until: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    message_id: str | None = None
+    selection: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    code: int | None = None
+    reply: str | None = None
+    done_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+
+
+class Attempt(SQLModel, table=True):
+    """One try to hand a message over; rows are only ever added."""
+
+    __tablename__ = "attempts"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigId)
+    delivery_id: int = Field(foreign_key="deliveries.id", index=True, sa_type=BigId)
+    no: int
+    tried_at: datetime = Field(sa_type=UTCDateTime)
+    phase: str
+    outcome: str
+    code: int | None = None
+    reply: str = ""

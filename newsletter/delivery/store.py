@@ -1,0 +1,198 @@
+"""All SQL about deliveries but the changes of their state: queueing, accounting, listing."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from newsletter.db import UTCDateTime, insert
+from newsletter.delivery.models import Delivery, DeliveryState, Mail
+from newsletter.issues.cadence import Due
+from newsletter.subscribers.models import State, Subscriber
+
+_SPENT = (DeliveryState.HANDOFF, DeliveryState.SENT, DeliveryState.UNKNOWN, DeliveryState.DEFERRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """Where every eligible reader of an issue stands; the states and skipped reasons add up to `eligible`."""
+
+    slot: str
+    eligible: int = 0
+    queued: int = 0
+    leased: int = 0
+    handoff: int = 0
+    sent: int = 0
+    deferred: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        total = sum(getattr(self, state) for state in DeliveryState if state is not DeliveryState.SKIPPED)
+        if total + sum(self.skipped.values()) != self.eligible:
+            raise AssertionError(f"the accounting of {self.slot} does not add up: {self}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the accounting object of the command line."""
+        return asdict(self)
+
+
+def due_readers(due: Due, *, only: int | None = None) -> SelectOfScalar[int]:
+    """Return the query for the readers of a group who are due for an issue; real runs and dry runs ask it alike.
+
+    :param only: a subscriber's id: nobody else.
+    """
+    group = due.group
+    query = select(sa.type_coerce(Subscriber.id, sa.Integer)).where(
+        Subscriber.state == State.ACTIVE,
+        Subscriber.timezone == group.timezone,
+        Subscriber.hour == group.hour,
+        Subscriber.cadence == group.cadence,
+        # Who joined after their hour is due at once, but not for a day that was over when they joined.
+        sa.or_(col(Subscriber.confirmed_at).is_(None), col(Subscriber.confirmed_at) < due.expires_at),
+    )
+    if only is not None:
+        query = query.where(Subscriber.id == only)
+    return query.order_by(col(Subscriber.id))
+
+
+def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int | None = None) -> int:
+    """Queue a group's readers for an issue, in one statement; return how many were not queued before."""
+    readers = due_readers(due, only=only).add_columns(
+        sa.literal(Mail.DIGEST.value),
+        sa.literal(issue_id),
+        sa.literal(DeliveryState.QUEUED.value),
+        sa.literal(0),
+        *(sa.literal(at, UTCDateTime()) for at in (now, due.due_at, due.expires_at)),
+    )
+    names = [
+        "subscriber_id",
+        "mail",
+        "issue_id",
+        "state",
+        "attempts",
+        "queued_at",
+        "not_before",
+        "expires_at",
+    ]
+    statement = insert(session, Delivery).from_select(names, readers, include_defaults=False)
+    statement = statement.on_conflict_do_nothing(index_elements=["issue_id", "subscriber_id"])
+    return len(session.execute(statement.returning(Delivery.id)).all())
+
+
+def queue_notice(
+    session: Session, mail: Mail, subscriber_id: int, *, once: str, now: datetime, within: timedelta
+) -> bool:
+    """Queue a mail outside any issue; return whether it was not queued before.
+
+    :param once: what makes a second one of the same mail to the same subscriber the same effect.
+    """
+    values = {
+        "mail": mail,
+        "notice_key": f"{mail}:{subscriber_id}:{once}",
+        "subscriber_id": subscriber_id,
+        "state": DeliveryState.QUEUED,
+        "attempts": 0,
+        "queued_at": now,
+        "not_before": now,
+        "expires_at": now + within,
+    }
+    statement = insert(session, Delivery).values(values).on_conflict_do_nothing(index_elements=["notice_key"])
+    return session.execute(statement.returning(Delivery.id)).first() is not None
+
+
+def accounting(session: Session, issue_id: int, slot: str) -> Accounting:
+    """Return where every eligible reader of an issue stands."""
+    statement = (
+        select(Delivery.state, Delivery.skip_reason, sa.func.count())
+        .where(Delivery.issue_id == issue_id)
+        .group_by(col(Delivery.state), col(Delivery.skip_reason))
+    )
+    states: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    for state, reason, number in session.exec(statement):
+        if state == DeliveryState.SKIPPED:
+            skipped[str(reason)] = number
+        else:
+            states[state] = states.get(state, 0) + number
+    return Accounting(slot, eligible=sum(states.values()) + sum(skipped.values()), skipped=skipped, **states)
+
+
+def seen_papers(session: Session, subscriber_ids: Sequence[int], since: datetime) -> dict[int, frozenset[int]]:
+    """Return the papers each reader was sent, or may have been sent, by mails queued since an instant."""
+    statement = select(Delivery.subscriber_id, Delivery.selection).where(
+        col(Delivery.subscriber_id).in_(subscriber_ids),
+        col(Delivery.queued_at) >= since,
+        col(Delivery.state).in_(_SPENT),
+        col(Delivery.selection).is_not(None),
+    )
+    found: dict[int, set[int]] = {}
+    for subscriber_id, selection in session.exec(statement):
+        found.setdefault(subscriber_id, set()).update(pick[0] for pick in (selection or {}).get("picks", ()))
+    return {subscriber_id: frozenset(papers) for subscriber_id, papers in found.items()}
+
+
+def waiting(session: Session, issue_id: int, now: datetime, *, only: int | None = None) -> dict[int, str]:
+    """Return the subscribers whose delivery of an issue could be leased now, in that order, with its state."""
+    statement = (
+        select(Delivery.subscriber_id, Delivery.state)
+        .where(Delivery.issue_id == issue_id)
+        .where(col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)))
+        .where(col(Delivery.not_before) <= now, col(Delivery.expires_at) > now)
+        .order_by(col(Delivery.not_before), col(Delivery.id))
+    )
+    if only is not None:
+        statement = statement.where(Delivery.subscriber_id == only)
+    return dict(session.exec(statement).all())
+
+
+def queued_already(session: Session, issue_id: int) -> set[int]:
+    """Return the subscribers who have a delivery in an issue, in whatever state."""
+    return set(session.exec(select(Delivery.subscriber_id).where(Delivery.issue_id == issue_id)))
+
+
+def kept_selections(session: Session, issue_id: int, subscriber_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return the selections that earlier attempts of an issue's deliveries kept, by subscriber."""
+    statement = select(Delivery.subscriber_id, Delivery.selection).where(
+        Delivery.issue_id == issue_id, col(Delivery.subscriber_id).in_(subscriber_ids)
+    )
+    return {subscriber_id: dict(selection) for subscriber_id, selection in session.exec(statement) if selection}
+
+
+def due_issues(session: Session, now: datetime) -> list[int | None]:
+    """Return the issues that have something to deliver now; None stands for mails outside any issue."""
+    statement = (
+        select(Delivery.issue_id)
+        .where(
+            col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)),
+            col(Delivery.not_before) <= now,
+        )
+        .distinct()
+    )
+    return sorted(session.exec(statement), key=lambda issue_id: issue_id or 0)
+
+
+def oldest_due(session: Session, now: datetime) -> datetime | None:
+    """Return since when the delivery that has waited longest has been due."""
+    statement = select(sa.func.min(Delivery.not_before)).where(
+        col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)),
+        col(Delivery.not_before) <= now,
+    )
+    found: datetime | None = session.exec(statement).one()
+    return found
+
+
+def unknown_count(session: Session) -> int:
+    """Return how many deliveries wait for evidence."""
+    statement = select(sa.func.count()).where(Delivery.state == DeliveryState.UNKNOWN)
+    return int(session.exec(statement).one())
+
+
+def get(session: Session, delivery_id: int) -> Delivery | None:
+    """Return a delivery by id."""
+    return session.get(Delivery, delivery_id)

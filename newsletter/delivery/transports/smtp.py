@@ -1,0 +1,278 @@
+"""SMTP to a relay: kept-open connections, required TLS, and the handoff mark before the final dot.
+
+Greeting, EHLO, STARTTLS and AUTH are smtplib's. The transfer of a message is ours, since smtplib cannot
+stop between the last line and the final dot, and that is where the mark belongs.
+"""
+
+import select
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event, Lock
+
+from newsletter import clock
+from newsletter.delivery.retry import Outcome, Phase, accepted, no_reply, refused, spread_of
+from newsletter.delivery.transports import Marks, Outgoing
+from newsletter.errors import LeaseLostError
+from newsletter.settings import Relay
+
+_DOT_TIMEOUT_SECONDS = 600.0  # RFC 5321, section 4.5.3.2.6: a shorter one makes duplicates
+_DATA_TIMEOUT_SECONDS = 120.0
+_BLOCK_TIMEOUT_SECONDS = 180.0
+_IDLE_SECONDS = 60.0  # a relay may have closed a connection that was silent for longer
+
+
+class SmtpTransport:
+    """Hands messages to one relay over up to `Relay.connections` connections, a thread each."""
+
+    def __init__(self, relay: Relay, *, tls: ssl.SSLContext | None = None) -> None:
+        self._relay = relay
+        self._tls = tls or ssl.create_default_context()
+        self._idle: list[Connection] = []
+        self._lock = Lock()
+
+    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> list[Outgoing]:
+        """Hand over a batch; see `Transport.deliver`."""
+        messages = list(batch)
+        if not messages:
+            return []
+        queue = _Queue(messages)
+        workers = min(self._relay.connections, len(messages))
+        with ThreadPoolExecutor(workers, thread_name_prefix="smtp") as threads:
+            for done in [threads.submit(self._work, queue, marks) for _ in range(workers)]:
+                done.result()
+        return queue.rest()
+
+    def finish(self) -> None:
+        """Connections stay open for the next batch."""
+
+    def close(self) -> None:
+        """Say goodbye on all connections."""
+        with self._lock:
+            for connection in self._idle:
+                connection.quit()
+            self._idle.clear()
+
+    def _work(self, queue: "_Queue", marks: Marks) -> None:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else Connection(self._relay, self._tls)
+        try:
+            for outgoing in queue:
+                try:
+                    outcome = connection.send(outgoing, marks)
+                except LeaseLostError:
+                    continue
+                marks.settle(outgoing, outcome)
+                if outcome.stop:
+                    queue.stop()
+        except BaseException:
+            connection.drop()
+            queue.stop()  # the ledger does not answer: nothing more may be tried
+            raise
+        with self._lock:
+            self._idle.append(connection)
+
+
+class Connection:
+    """One connection, opened when first needed."""
+
+    def __init__(self, relay: Relay, tls: ssl.SSLContext) -> None:
+        self._relay = relay
+        self._context = tls
+        self._smtp: smtplib.SMTP | None = None
+        self._used_at = 0.0
+
+    def send(self, outgoing: Outgoing, marks: Marks) -> Outcome:
+        """Hand one message over; network trouble is an outcome, never an exception.
+
+        :raises LeaseLostError: the mark was refused; the connection is closed, since in the middle of
+            DATA the next command would become body text.
+        """
+        phase = Phase.CONNECT
+        attempts = outgoing.leased.attempts
+        spread = spread_of(outgoing.leased.id, attempts)
+        try:
+            smtp = self._connected()
+            for phase, code, reply in self._dialogue(smtp, outgoing, marks):
+                if not _expected(phase, code):
+                    return self._refused(phase, code, reply, attempts, spread)
+            return accepted(code, reply)
+        except _PhaseError as exc:
+            self.drop()
+            return no_reply(exc.phase, str(exc), attempts, spread)
+        except smtplib.SMTPResponseException as exc:
+            self.drop()
+            return refused(Phase.CONNECT, exc.smtp_code, _text(exc.smtp_error), attempts, spread)
+        except (OSError, smtplib.SMTPException) as exc:
+            self.drop()
+            return no_reply(Phase.CONNECT, _why(exc), attempts, spread)
+        except LeaseLostError:
+            self.drop()
+            raise
+
+    def quit(self) -> None:
+        """Say QUIT, if the other side still listens."""
+        if self._smtp is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                self._smtp.sock.settimeout(5)  # type: ignore[union-attr]
+                self._smtp.quit()
+        self.drop()
+
+    def drop(self) -> None:
+        """Close at once, without a word."""
+        if self._smtp is not None:
+            with suppress(OSError):
+                self._smtp.close()
+        self._smtp = None
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._smtp is not None and clock.monotonic() - self._used_at > _IDLE_SECONDS:
+            self.quit()
+        if self._smtp is None:
+            self._smtp = _open(self._relay, self._context)
+        self._used_at = clock.monotonic()
+        return self._smtp
+
+    def _dialogue(self, smtp: smtplib.SMTP, outgoing: Outgoing, marks: Marks) -> Iterator[tuple[Phase, int, str]]:
+        """Yield each phase with its reply; the caller stops asking at the first one that is not as expected."""
+        limit = self._relay.timeout_seconds
+        yield Phase.MAIL, *_ask(smtp, Phase.MAIL, f"MAIL FROM:<{outgoing.sender}>", limit)
+        yield Phase.RCPT, *_ask(smtp, Phase.RCPT, f"RCPT TO:<{outgoing.recipient}>", limit)
+        yield Phase.DATA, *_ask(smtp, Phase.DATA, "DATA", min(limit, _DATA_TIMEOUT_SECONDS))
+        _send(smtp, Phase.BODY, dot_stuffed(outgoing.message), min(limit, _BLOCK_TIMEOUT_SECONDS))
+        if _heard(smtp):
+            # The relay has given up on us before the dot: nothing was accepted.
+            raise _PhaseError(Phase.BODY, "the relay spoke or hung up before the end of the message")
+        marks.handoff(outgoing)
+        _send(smtp, Phase.DOT, b".\r\n", limit)
+        # A test relay may be given a short timeout; a real one gets the ten minutes of the RFC.
+        patience = _DOT_TIMEOUT_SECONDS if limit >= _BLOCK_TIMEOUT_SECONDS else limit
+        yield Phase.DOT, *_reply(smtp, Phase.DOT, patience)
+
+    def _refused(self, phase: Phase, code: int, reply: str, attempts: int, spread: float) -> Outcome:
+        outcome = refused(phase, code, reply, attempts, spread)
+        if outcome.close:
+            self.drop()
+        elif self._smtp is not None and phase is not Phase.DOT:
+            try:
+                self._smtp.rset()
+            except (OSError, smtplib.SMTPException):
+                self.drop()
+        return outcome
+
+
+class _Queue:
+    """Messages that several threads take from, until one says stop."""
+
+    def __init__(self, messages: list[Outgoing]) -> None:
+        self._messages = iter(messages)
+        self._lock = Lock()
+        self._stopped = Event()
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        while not self._stopped.is_set():
+            with self._lock:
+                outgoing = next(self._messages, None)
+            if outgoing is None:
+                return
+            yield outgoing
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def rest(self) -> list[Outgoing]:
+        with self._lock:
+            return list(self._messages)
+
+
+class _PhaseError(Exception):
+    """The connection failed; `phase` says how far the message had come."""
+
+    def __init__(self, phase: Phase, why: str) -> None:
+        super().__init__(why)
+        self.phase = phase
+
+
+def dot_stuffed(message: bytes) -> bytes:
+    """Return `message` for DATA: a leading dot doubled (RFC 5321, section 4.5.2), ending with CRLF.
+
+    Its lines already end with CRLF and hold no bare CR or LF, so no other end of data can be hidden in it.
+    """
+    stuffed = message.replace(b"\r\n.", b"\r\n..")
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
+
+
+def _open(relay: Relay, context: ssl.SSLContext) -> smtplib.SMTP:
+    limit = relay.timeout_seconds
+    if relay.tls == "implicit":
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(relay.host, relay.port, timeout=limit, context=context)
+    else:
+        smtp = smtplib.SMTP(relay.host, relay.port, timeout=limit)
+    try:
+        smtp.ehlo_or_helo_if_needed()
+        if relay.tls == "required":
+            smtp.starttls(context=context)  # raises where it is not offered: never plain text instead
+            smtp.ehlo()
+        if relay.username is not None:
+            smtp.login(relay.username, relay.password or "")
+        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
+    except BaseException:
+        smtp.close()
+        raise
+    return smtp
+
+
+def _expected(phase: Phase, code: int) -> bool:
+    return code == 354 if phase is Phase.DATA else code in {250, 251} if phase is Phase.RCPT else code == 250
+
+
+def _ask(smtp: smtplib.SMTP, phase: Phase, command: str, limit: float) -> tuple[int, str]:
+    _send(smtp, phase, command.encode("ascii") + b"\r\n", limit)
+    return _reply(smtp, phase, limit)
+
+
+def _send(smtp: smtplib.SMTP, phase: Phase, data: bytes, limit: float) -> None:
+    try:
+        smtp.sock.settimeout(limit)  # type: ignore[union-attr]
+        smtp.sock.sendall(data)  # type: ignore[union-attr]
+    except (OSError, AttributeError) as exc:
+        raise _PhaseError(phase, _why(exc)) from exc
+
+
+def _reply(smtp: smtplib.SMTP, phase: Phase, limit: float) -> tuple[int, str]:
+    try:
+        smtp.sock.settimeout(limit)  # type: ignore[union-attr]
+        code, text = smtp.getreply()
+    except (OSError, smtplib.SMTPException, AttributeError) as exc:
+        raise _PhaseError(phase, _why(exc)) from exc
+    if code == -1:
+        raise _PhaseError(phase, f"not a reply: {_text(text)[:60]!r}")
+    return code, _text(text)
+
+
+def _heard(smtp: smtplib.SMTP) -> bool:
+    sock = smtp.sock
+    if sock is None:
+        return True
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
+    # TLS session tickets make a socket readable without a reply in it; they come right after the
+    # handshake and are read with the replies before this.
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+def _text(reply: object) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return "timed out"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"the relay's certificate is not valid: {exc.verify_message}"
+    return f"{type(exc).__name__}: {exc}"[:200]

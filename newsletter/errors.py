@@ -1,0 +1,28 @@
+"""What can go wrong, sorted by what to do about it.
+
+Every message is one line for the person who can act on it, and names the thing that is wrong.
+"""
+
+
+class NewsletterError(Exception):
+    """The root: anything we raise on purpose."""
+
+
+class InputError(NewsletterError):
+    """Something a person gave us is wrong; saying it again the same way will not help."""
+
+
+class SettingsError(NewsletterError):
+    """The installation is misconfigured; the operator must change a setting."""
+
+
+class TokenError(NewsletterError):
+    """A link token is forged, expired, or was made for another purpose."""
+
+
+class SourceError(NewsletterError):
+    """A source of papers is down or answered nonsense; a later pull may succeed."""
+
+
+class LeaseLostError(NewsletterError):
+    """This worker may no longer touch the delivery: another took over, or its reader has left."""

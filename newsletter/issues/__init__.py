@@ -1,0 +1,1 @@
+"""Issues: the dated mail-out, when readers are due, and what each of them gets."""

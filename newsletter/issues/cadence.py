@@ -1,0 +1,90 @@
+"""When a reader is due: at their own hour of their own local day. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+_FIRST_ZONE = timedelta(hours=14)  # the day begins first in Kiribati, UTC+14
+SEND_WITHIN = timedelta(hours=20)  # later than that, the next issue is nearer
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Readers who are due together."""
+
+    timezone: str
+    hour: int
+    cadence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A group that is due for the issue of a day.
+
+    :ivar expires_at: not to be mailed at or after this instant.
+    """
+
+    day: date
+    group: Group
+    due_at: datetime
+    expires_at: datetime
+
+
+def due_at(day: date, group: Group) -> datetime:
+    """Return the instant at which the group's hour of that local day begins.
+
+    An hour that a clock change skips begins at the change; one that comes twice begins the first time (PEP 495).
+    """
+    return datetime.combine(day, time(group.hour), ZoneInfo(group.timezone)).astimezone(UTC)
+
+
+def mails_on(cadence: str, day: date) -> bool:
+    """Return whether readers of that cadence get an issue on a local day; ``weekly`` is Monday."""
+    return {"daily": True, "weekdays": day.weekday() < 5, "weekly": day.weekday() == 0}[cadence]
+
+
+def due_now(groups: Iterable[Group], now: datetime) -> list[Due]:
+    """Return the groups whose hour has come within the last 20 hours, for yesterday's or today's local day.
+
+    Asking every minute, late, or twice gives each reader the same days: the issue's slot is the day.
+    """
+    found = []
+    for group in groups:
+        today = now.astimezone(ZoneInfo(group.timezone)).date()
+        for day in (today - timedelta(days=1), today):
+            at = due_at(day, group)
+            if mails_on(group.cadence, day) and at <= now < at + SEND_WITHIN:
+                found.append(Due(day, group, at, at + SEND_WITHIN))
+    return sorted(found, key=_order)
+
+
+def due_on(
+    groups: Iterable[Group], day: date, now: datetime, *, any_hour: bool = False, any_day: bool = False
+) -> list[Due]:
+    """Return the groups that an operator's ``send`` of a day reaches: those whose hour has come, however long ago.
+
+    :param any_hour: those, too, whose hour is still to come.
+    :param any_day: those, too, whose cadence leaves this day out.
+    """
+    found = []
+    for group in groups:
+        at = due_at(day, group)
+        if (any_day or mails_on(group.cadence, day)) and (any_hour or at <= now):
+            found.append(Due(day, group, min(at, now), max(at, now) + SEND_WITHIN))
+    return sorted(found, key=_order)
+
+
+def has_begun(day: date, now: datetime) -> bool:
+    """Return whether the day has begun anywhere on earth."""
+    return now >= datetime.combine(day, time(), UTC) - _FIRST_ZONE
+
+
+def window(day: date, now: datetime, length: timedelta) -> tuple[datetime, datetime]:
+    """Return the half-open window of listings for an issue: the days before it, and its own as far as it got."""
+    midnight = datetime.combine(day, time(), UTC)
+    return midnight - length, min(now, midnight + timedelta(days=1))
+
+
+def _order(due: Due) -> tuple[datetime, str, int, str]:
+    return due.due_at, due.group.timezone, due.group.hour, due.group.cadence

@@ -1,0 +1,138 @@
+"""One reader's selection within an issue: what is in it and what it says about itself. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from newsletter.issues.models import IssueCandidate
+from newsletter.papers.models import Paper
+from newsletter.papers.textclean import shorten
+from newsletter.ranking.pool import Pool
+from newsletter.ranking.select import select
+from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
+from newsletter.subscribers.preferences import Preferences, interest_names
+from newsletter.subscribers.topics import phrases
+
+_SUBJECT = 60  # characters of the first title in a subject; phones show about that much
+_NAMED = 3  # interests named in the opening line
+
+
+@dataclass(frozen=True, slots=True)
+class DigestPick:
+    """A paper in a digest, and why it is there."""
+
+    paper_id: int
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was chosen for a reader; kept with the delivery, so that every attempt sends the same.
+
+    :ivar considered: how many candidates were new to the reader.
+    """
+
+    considered: int
+    picks: tuple[DigestPick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One reader's mail, before it is rendered."""
+
+    day: date
+    subject: str
+    preheader: str
+    opening: str
+    why: str
+    picks: tuple[DigestPick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What composing needs to know of a subscriber; `seen` are ids of papers they were sent before."""
+
+    preferences: Preferences
+    seen: frozenset[int]
+
+
+class Edition:
+    """An issue's candidates, prepared once for all its readers."""
+
+    def __init__(self, day: date, candidates: Sequence[IssueCandidate], papers: dict[int, Paper]) -> None:
+        self.day = day
+        self.papers = {each.paper_id: papers[each.paper_id] for each in candidates if each.paper_id in papers}
+        self.votes = {each.paper_id: each.upvotes for each in candidates}
+        self.pool = Pool(
+            [_document(self.papers[each.paper_id], each.trend) for each in candidates if each.paper_id in papers]
+        )
+
+    def choose(self, readers: Sequence[Reader]) -> list[Selection]:
+        """Choose papers for a batch of readers; nothing new gives a selection without picks."""
+        wishes = [Wish(interests(each.preferences), each.preferences.max_papers, each.seen) for each in readers]
+        chosen = select(self.pool, wishes)
+        return [
+            Selection(
+                len(self.papers) - sum(paper_id in self.papers for paper_id in reader.seen),
+                tuple(DigestPick(pick.paper_id, round(pick.score, 4), self._reason(pick)) for pick in picks),
+            )
+            for reader, picks in zip(readers, chosen, strict=True)
+        ]
+
+    def compose(self, preferences: Preferences, selection: Selection) -> Digest:
+        """Put a selection into words.
+
+        :raises KeyError: a pick is no candidate of this issue.
+        """
+        titles = [self.papers[pick.paper_id].title for pick in selection.picks]
+        rest = len(titles) - 1
+        return Digest(
+            day=self.day,
+            subject=shorten(titles[0], _SUBJECT) + (f" + {rest} more" if rest else ""),
+            preheader=shorten("; ".join(titles[1:4]) or self.papers[selection.picks[0].paper_id].abstract, 140),
+            opening=_opening(preferences, len(titles), selection.considered),
+            why=_why(preferences),
+            picks=selection.picks,
+        )
+
+    def _reason(self, pick: Pick) -> str:
+        votes = self.votes[pick.paper_id]
+        said = f"{votes} upvote{'' if votes == 1 else 's'}" if votes else ""
+        if pick.matched:
+            named = " and ".join(f"“{label}”" for label in pick.matched[:2])
+            return f"matches {named}" + (f", {said}" if said else "")
+        return f"trending, {said}" if said else "new"
+
+
+def interests(preferences: Preferences) -> Interests:
+    """Return preferences as the ranker sees them."""
+    return Interests(
+        wanted=(
+            *(Interest(topic, phrases(topic)) for topic in preferences.topics),
+            *(Interest(keyword, (keyword,)) for keyword in preferences.keywords),
+        ),
+        authors=preferences.authors,
+        categories=preferences.categories,
+        mutes=preferences.mutes,
+    )
+
+
+def _document(paper: Paper, trend: float) -> Document:
+    body = "\n".join((paper.abstract or paper.summary, "; ".join(paper.keywords)))
+    return Document(paper.id or 0, paper.title, body, tuple(paper.authors), tuple(paper.categories), trend)
+
+
+def _opening(preferences: Preferences, shown: int, considered: int) -> str:
+    papers = f"{considered} new paper{'' if considered == 1 else 's'}"
+    names = interest_names(preferences)
+    if not names:
+        return f"{shown} of {papers}, the most talked-about first"
+    more = len(names) - _NAMED
+    return f"{shown} of {papers}, ranked for {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
+
+
+def _why(preferences: Preferences) -> str:
+    every = {"daily": "every day", "weekdays": "on weekdays", "weekly": "on Mondays"}[preferences.cadence]
+    clock = f"{preferences.hour}:00, {preferences.timezone} time"
+    return f"You asked for up to {preferences.max_papers} papers {every} from {clock}."

@@ -1,0 +1,44 @@
+"""An issue and its frozen candidates as rows."""
+
+import datetime as dt
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from newsletter.db import UTCDateTime
+
+
+class IssueState(StrEnum):
+    """Stopped by us when a relay refuses everything we send; the next ``send`` goes on."""
+
+    OPEN = "open"
+    STOPPED = "stopped"
+
+
+class Issue(SQLModel, table=True):
+    """The mail-out of one local day; its window ``[window_start, window_end)`` is frozen when it opens."""
+
+    __tablename__ = "issues"
+
+    id: int | None = Field(default=None, primary_key=True)
+    slot: str = Field(unique=True)
+    day: dt.date = Field(index=True)
+    state: str = IssueState.OPEN
+    stopped_why: str = ""
+    window_start: dt.datetime = Field(sa_type=UTCDateTime)
+    window_end: dt.datetime = Field(sa_type=UTCDateTime)
+    opened_at: dt.datetime = Field(sa_type=UTCDateTime)
+
+
+class IssueCandidate(SQLModel, table=True):
+    """A paper that an issue may choose, with what was known of it when the issue opened."""
+
+    __tablename__ = "issue_candidates"
+    __table_args__ = (sa.PrimaryKeyConstraint("issue_id", "paper_id"),)
+
+    issue_id: int = Field(foreign_key="issues.id", ondelete="CASCADE")
+    paper_id: int = Field(foreign_key="papers.id")
+    trend: float
+    upvotes: int | None = None
+    comments: int | None = None

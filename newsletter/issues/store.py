@@ -1,0 +1,103 @@
+"""All SQL about issues."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from newsletter.db import insert
+from newsletter.issues.cadence import Group, window
+from newsletter.issues.models import Issue, IssueCandidate, IssueState
+from newsletter.papers import store as papers
+from newsletter.papers.trending import Signals, trending
+from newsletter.subscribers.models import State, Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An issue with its candidates, whether or not it is kept yet: a dry run never keeps it."""
+
+    issue: Issue
+    candidates: tuple[IssueCandidate, ...]
+
+
+def slot(day: date) -> str:
+    """Return the unique name of a day's issue."""
+    return day.isoformat()
+
+
+def find(session: Session, name: str) -> Issue | None:
+    """Return the issue of a slot."""
+    return session.exec(select(Issue).where(Issue.slot == name)).first()
+
+
+def get(session: Session, issue_id: int) -> Issue | None:
+    """Return an issue by id."""
+    return session.get(Issue, issue_id)
+
+
+def draft(session: Session, day: date, now: datetime, length: timedelta) -> Draft:
+    """Return the issue of a day: the kept one as it was frozen, else what opening it now would freeze."""
+    if known := find(session, slot(day)):
+        return Draft(known, candidates(session, known.id or 0))
+    start, end = window(day, now, length)
+    listed = papers.listed_between(session, start, end)
+    trends = trending([Signals(each.listed_at, each.upvotes, each.comments, each.stars) for each in listed], end)
+    issue = Issue(slot=slot(day), day=day, window_start=start, window_end=end, opened_at=now)
+    rows = [
+        IssueCandidate(issue_id=0, paper_id=paper.id or 0, trend=trend, upvotes=paper.upvotes, comments=paper.comments)
+        for paper, trend in zip(listed, trends, strict=True)
+    ]
+    return Draft(issue, tuple(rows))
+
+
+def keep(session: Session, draft_: Draft) -> Issue:
+    """Keep a draft, unless its slot is taken: then the kept issue stands."""
+    if draft_.issue.id is not None:
+        return draft_.issue
+    values = draft_.issue.model_dump(exclude={"id"})
+    statement = (
+        insert(session, Issue).values(values).on_conflict_do_nothing(index_elements=["slot"]).returning(col(Issue.id))
+    )
+    row = session.execute(statement).first()
+    if row is not None and draft_.candidates:
+        rows = [each.model_dump() | {"issue_id": row[0]} for each in draft_.candidates]
+        session.execute(sa.insert(IssueCandidate), rows)
+    kept = find(session, draft_.issue.slot)
+    if kept is None:
+        raise LookupError(draft_.issue.slot)
+    return kept
+
+
+def candidates(session: Session, issue_id: int) -> tuple[IssueCandidate, ...]:
+    """Return an issue's frozen candidates, by paper."""
+    statement = select(IssueCandidate).where(IssueCandidate.issue_id == issue_id).order_by(col(IssueCandidate.paper_id))
+    return tuple(session.exec(statement))
+
+
+def latest(session: Session, limit: int) -> Sequence[Issue]:
+    """Return the last issues, newest first."""
+    return session.exec(select(Issue).order_by(col(Issue.day).desc(), col(Issue.id).desc()).limit(limit)).all()
+
+
+def groups(session: Session) -> list[Group]:
+    """Return the distinct groups of active readers: some hundreds at most, however many readers there are."""
+    statement = (
+        select(Subscriber.timezone, Subscriber.hour, Subscriber.cadence)
+        .where(Subscriber.state == State.ACTIVE)
+        .distinct()
+    )
+    return [Group(*row) for row in session.exec(statement)]
+
+
+def stop(session: Session, issue_id: int, why: str) -> None:
+    """Stop an issue: nothing of it is sent until somebody resumes it."""
+    statement = sa.update(Issue).where(col(Issue.id) == issue_id).values(state=IssueState.STOPPED, stopped_why=why)
+    session.execute(statement)
+
+
+def resume(session: Session, issue_id: int) -> None:
+    """Let a stopped issue go on."""
+    session.execute(sa.update(Issue).where(col(Issue.id) == issue_id).values(state=IssueState.OPEN, stopped_why=""))

@@ -1,0 +1,67 @@
+"""Structured logs on stderr: an event name with fields, never an address, a token or a secret."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+_SECRET_KEYS = re.compile(r"(?i)e?mail(_key)?$|address|token|secret|password|authorization|recipient")
+_ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+\.[^\s<>@\"',;]+")
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*[0-9_-])(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{38}(?![A-Za-z0-9_-])"
+)
+_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
+
+
+def configure(level: str = "INFO", *, json: bool = False, stream: TextIO | None = None) -> None:
+    """Send our own and the libraries' records to `stream` (stderr), one line each, redacted.
+
+    :param level: for our own logger; libraries stay at WARNING, since at DEBUG some print what they send.
+    """
+    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("newsletter").setLevel(level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(name: str) -> Any:  # noqa: ANN401  structlog's own type for a lazily bound logger
+    """Return the logger for a module of ours."""
+    return structlog.stdlib.get_logger(name)
+
+
+def redact(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blank fields that name people or secrets, and anything in a text that looks like one."""
+    for key, value in fields.items():
+        if _SECRET_KEYS.search(key):
+            fields[key] = "…"
+        elif isinstance(value, str):
+            fields[key] = scrub(value)
+        elif isinstance(value, (list, tuple, dict)):
+            fields[key] = scrub(str(value))
+    return fields
+
+
+def scrub(text: str) -> str:
+    """Return `text` with addresses, link tokens and passwords in URLs replaced by an ellipsis."""
+    return _TOKEN.sub("…", _ADDRESS.sub("…", _URL_PASSWORD.sub("…@", text)))

@@ -1,0 +1,45 @@
+"""Bring a database to the current schema, and say when it is not."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from newsletter.db import Database
+from newsletter.errors import NewsletterError
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def migrate(db: Database) -> None:
+    """Create or migrate the tables; safe to repeat, also by two processes at once on PostgreSQL."""
+    with db.engine.connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7237201)"))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check_schema(db: Database) -> None:
+    """Return when the tables are as this version needs them.
+
+    :raises NewsletterError: they are missing, older, or newer.
+    """
+    with db.snapshot() as session:
+        found = MigrationContext.configure(session.connection()).get_current_revision()
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise NewsletterError("the database has no tables yet: run newsletter init")
+    if found != wanted:
+        raise NewsletterError(f"the database is at revision {found}, this version needs {wanted}: run newsletter init")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,1 @@
+"""Papers: where they come from, how they are kept, what is trending."""

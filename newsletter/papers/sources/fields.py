@@ -1,0 +1,51 @@
+"""Reading single values out of a stranger's JSON: the right type, clean and bounded, or nothing. Pure."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT
+from newsletter.papers.textclean import clean
+
+_MAX_NAME = 200
+
+
+def text(value: Any, limit: int) -> str:  # noqa: ANN401  decoded JSON
+    """Return a string cleaned and cut at `limit`, or an empty one for anything else."""
+    return clean(value, limit) if isinstance(value, str) else ""
+
+
+def names(values: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return a list of short texts, each once, without empty ones."""
+    if not isinstance(values, list):
+        return ()
+    return tuple(dict.fromkeys(filter(None, (text(value, _MAX_NAME) for value in values[:MAX_AUTHORS]))))
+
+
+def count(value: Any) -> int | None:  # noqa: ANN401
+    """Return a count from 0 up, or ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_COUNT else None
+
+
+def instant(value: Any) -> datetime | None:  # noqa: ANN401
+    """Return an ISO 8601 date or instant as aware UTC (no zone means UTC), or ``None``."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value.strip())
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return a JSON object, or an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def others(value: dict[str, Any], wanted: Iterable[str]) -> list[str]:
+    """Return the keys of `value` that are not `wanted`."""
+    known = set(wanted)
+    return [key for key in value if key not in known]

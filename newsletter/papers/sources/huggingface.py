@@ -1,0 +1,103 @@
+"""Hugging Face's daily papers: ``GET /api/daily_papers?date=YYYY-MM-DD``, the community's picks of a UTC day.
+
+The answer is a JSON array; summaries, keywords, code and stars live under ``paper``. ``publishedAt`` is
+not the time of listing; the requested day is.
+https://huggingface.co/docs/hub/api
+"""
+
+import json
+from collections import Counter
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from newsletter.errors import SourceError
+from newsletter.papers.identity import canonical_key
+from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
+from newsletter.papers.sources import fields
+from newsletter.papers.sources.http import Web
+from newsletter.papers.textclean import web_address
+
+_PAGE = 100  # the most the API gives at once
+_MAX_NOTES = 20
+
+
+class HuggingFace:
+    """The source ``huggingface``.
+
+    :param base_url: without a trailing slash, such as ``https://huggingface.co``.
+    """
+
+    name = "huggingface"
+
+    def __init__(self, web: Web, base_url: str) -> None:
+        self._web = web
+        self._base_url = base_url
+
+    def fetch(self, day: date) -> bytes:
+        """Return the list of a day; a weekend is an empty list, a day to come is refused with 400."""
+        answer = self._web.get(f"{self._base_url}/api/daily_papers", {"date": day.isoformat(), "limit": str(_PAGE)})
+        if answer.status != 200:
+            raise SourceError(f"answered {answer.status} for {day}")
+        return answer.body
+
+    def parse(self, body: bytes, day: date) -> Parsed:
+        """Return the papers of a list."""
+        try:
+            items = json.loads(body)
+        except (ValueError, RecursionError) as exc:
+            raise SourceError("answered something that is not JSON") from exc
+        if not isinstance(items, list):
+            raise SourceError("answered JSON that is not a list")
+        records: list[PaperRecord] = []
+        dropped: Counter[str] = Counter()
+        notes: list[str] = []
+        for number, item in enumerate(items, start=1):
+            record = _record(item, day)
+            if isinstance(record, PaperRecord):
+                records.append(record)
+            else:
+                dropped[record] += 1
+                notes.append(f"{day} item {number}: {record.replace('_', ' ')}")
+        return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
+
+
+def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded JSON
+    """Return one paper, or the reason why it is none."""
+    outer = fields.mapping(item)
+    paper = fields.mapping(outer.get("paper"))
+    if not paper:
+        return "no_paper"
+    identifier = paper.get("id")
+    key = canonical_key(identifier) if isinstance(identifier, str) else None
+    if key is None or not key.startswith("arxiv:"):
+        return "bad_id"
+    title = fields.text(paper.get("title"), MAX_TITLE) or fields.text(outer.get("title"), MAX_TITLE)
+    if not title:
+        return "no_title"
+    arxiv_id = key.removeprefix("arxiv:")
+    organization = fields.mapping(paper.get("organization") or outer.get("organization"))
+    return PaperRecord(
+        key=key,
+        title=title,
+        listed_at=datetime.combine(day, time(), UTC),
+        source=HuggingFace.name,
+        abstract=fields.text(paper.get("summary") or outer.get("summary"), MAX_ABSTRACT),
+        summary=fields.text(paper.get("ai_summary"), MAX_TITLE),
+        authors=_authors(paper.get("authors")),
+        keywords=fields.names(paper.get("ai_keywords")),
+        organization=fields.text(organization.get("fullname") or organization.get("name"), 200),
+        url=f"https://arxiv.org/abs/{arxiv_id}",
+        pdf_url=f"https://arxiv.org/pdf/{arxiv_id}",
+        code_url=web_address(paper.get("githubRepo")),
+        project_url=web_address(paper.get("projectPage")),
+        published_at=fields.instant(paper.get("publishedAt")),
+        upvotes=fields.count(paper.get("upvotes")),
+        comments=fields.count(outer.get("numComments")),
+        stars=fields.count(paper.get("githubStars")),
+    )
+
+
+def _authors(values: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the names in order, without those who asked to be hidden."""
+    people = [fields.mapping(value) for value in values] if isinstance(values, list) else []
+    return fields.names([person.get("name") for person in people if person.get("hidden") is not True])

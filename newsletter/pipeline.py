@@ -1,0 +1,249 @@
+"""The story on one page; each function is one job, may run twice, and is told everything it needs.
+
+``pull`` brings papers in. ``tick`` looks whose hour has come: ``open_issue`` freezes the day's window,
+``queue`` writes down who is due. ``deliver`` leases a batch, ranks it, prints it and hands it over, until
+nothing is left to do now. ``sweep`` picks up what was left lying. Readers join and leave in between.
+``rehearse`` is the same run without its last step.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlmodel import Session
+
+from newsletter import logs
+from newsletter.app import App
+from newsletter.delivery import ledger
+from newsletter.delivery import store as deliveries
+from newsletter.delivery.marks import LedgerMarks
+from newsletter.delivery.printing import Desk, print_digests, print_notices
+from newsletter.errors import InputError, SourceError
+from newsletter.issues import cadence
+from newsletter.issues import store as issues
+from newsletter.issues.cadence import Due
+from newsletter.issues.models import Issue
+from newsletter.papers import store as papers
+from newsletter.papers.merge import merge
+from newsletter.papers.models import Parsed, Pull
+from newsletter.papers.sources import Source, jsonl
+from newsletter.papers.store import Upserted
+
+_log = logs.get(__name__)
+BATCH = 200
+_NOTICE_WITHIN = timedelta(days=2)
+Tell = Callable[[int], None]
+
+
+def _quiet(_number: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one run over one source did; `parsed` is what it said, `stored` what became of that."""
+
+    source: str
+    day: date | None
+    parsed: Parsed
+    stored: Upserted
+    error: str = ""
+
+
+def pull(app: App, days: Sequence[date], names: Iterable[str] | None = None) -> list[Pulled]:
+    """Pull each source's lists of some days; a source that is down costs only its own papers."""
+    wanted = app.settings.source_names if names is None else names
+    return [_pull_day(app, app.sources[name], day) for name in wanted for day in days]
+
+
+def days_to_pull(now: datetime) -> list[date]:
+    """Return today and the last working day before it (UTC): lists grow for a day, and votes for longer."""
+    today = now.astimezone(UTC).date()
+    back = {0: 3, 6: 2}.get(today.weekday(), 1)
+    return [today - timedelta(days=back), today]
+
+
+def pull_recent(app: App) -> None:
+    """Pull, on schedule, the days that may still change."""
+    pull(app, days_to_pull(app.now()))
+
+
+def pull_lines(app: App, lines: Iterable[bytes], day: date | None, tell: Tell = _quiet) -> list[Pulled]:
+    """Take papers from JSON Lines, as many lines as there are.
+
+    :param day: the day they count as listed on; ``None`` takes each one's own ``published_at``, else now.
+    """
+    now = app.now()
+    listed_at = datetime.combine(day, time(), UTC) if day else None
+    reports = []
+    for parsed in jsonl.parse_lines(lines, listed_at, now):
+        reports.append(_store(app, jsonl.NAME, day, parsed, now))
+        tell(parsed.received)
+    return reports
+
+
+def open_issue(app: App, day: date) -> Issue:
+    """Freeze a day's candidates, unless they are frozen already, and return its issue."""
+    with app.db.session() as session:
+        return issues.keep(session, issues.draft(session, day, app.now(), app.settings.window))
+
+
+def resolve_due(
+    day: date, now: datetime, *, any_hour: bool, only: int | None = None
+) -> Callable[[Sequence[cadence.Group]], list[Due]]:
+    """Return how `send` finds who is due on a day; somebody who is named is due whatever their cadence.
+
+    :raises InputError: the day has not begun anywhere yet.
+    """
+    if not cadence.has_begun(day, now):
+        raise InputError(f"{day} has not begun anywhere yet")
+    return lambda groups: cadence.due_on(groups, day, now, any_hour=any_hour, any_day=only is not None)
+
+
+def queue(app: App, issue: Issue, due: Iterable[Due], *, only: int | None = None) -> int:
+    """Write down who is due for an issue; return how many were not written down before."""
+    now = app.now()
+    with app.db.session() as session:
+        return sum(deliveries.queue(session, issue.id or 0, each, now=now, only=only) for each in due)
+
+
+def deliver(
+    app: App,
+    issue_id: int | None,
+    *,
+    only: int | None = None,
+    limit: int | None = None,
+    budget: timedelta | None = None,
+    tell: Tell = _quiet,
+) -> int:
+    """Deliver what is due of an issue (``None``: mails outside any), batch by batch; return how many mails were tried.
+
+    :param only: a subscriber's id: nobody else's mail.
+    :param limit: the most mails to try.
+    :param budget: begin no batch after that time, but wake a worker to go on.
+    """
+    _reap(app)
+    tried, started = 0, app.now()
+    while limit is None or tried < limit:
+        if budget is not None and app.now() - started >= budget:
+            app.wake(issue_id)
+            break
+        size = BATCH if limit is None else min(BATCH, limit - tried)
+        leased, sent, stopped = _deliver_batch(app, issue_id, size, only)
+        if budget is not None and not tried and leased == BATCH:
+            app.wake(issue_id)  # there may be work for one more; it in turn may wake another
+        tried += sent
+        tell(leased)
+        if stopped or not leased:
+            break
+    app.transport.finish()
+    return tried
+
+
+def tick(app: App) -> None:
+    """Open and queue what is due at this minute; harmless to miss, to repeat, and to run on two machines."""
+    with app.db.snapshot() as session:
+        due = cadence.due_now(issues.groups(session), app.now())
+    for day in sorted({each.day for each in due}):
+        issue = open_issue(app, day)
+        queued = queue(app, issue, [each for each in due if each.day == day])
+        if queued:
+            _log.info("issue queued", issue=issue.slot, readers=queued)
+            app.wake(issue.id)
+
+
+def sweep(app: App) -> list[int | None]:
+    """Pick up what was left lying: end lost leases, give up what is too late, wake workers for the rest.
+
+    :returns: what is due, as `deliver` wants it.
+    """
+    _reap(app)
+    with app.db.snapshot() as session:
+        due = deliveries.due_issues(session, app.now())
+    for issue_id in due:
+        app.wake(issue_id)
+    return due
+
+
+def _pull_day(app: App, source: Source, day: date) -> Pulled:
+    started = app.now()
+    try:
+        parsed = source.parse(source.fetch(day), day)
+    except SourceError as exc:
+        _log.warning("source failed", source=source.name, day=day.isoformat(), error=str(exc))
+        return _store(app, source.name, day, Parsed(), started, error=f"{source.name} {exc}")
+    return _store(app, source.name, day, parsed, started)
+
+
+def _store(app: App, name: str, day: date | None, parsed: Parsed, started: datetime, error: str = "") -> Pulled:
+    now = app.now()
+    with app.db.session() as session:
+        stored = papers.upsert(session, merge(parsed.records), now)
+        papers.record_pull(
+            session,
+            Pull(
+                source=name,
+                day=day,
+                started_at=started,
+                finished_at=now,
+                received=parsed.received,
+                new=stored.new,
+                updated=stored.updated,
+                dropped=dict(parsed.dropped),
+                error=error,
+            ),
+        )
+    _log.info(
+        "pulled",
+        source=name,
+        received=parsed.received,
+        new=stored.new,
+        updated=stored.updated,
+        dropped=parsed.dropped.total(),
+    )
+    return Pulled(name, day, parsed, stored, error)
+
+
+def _reap(app: App) -> None:
+    now = app.now()
+    with app.db.session() as session:
+        deferred, unknown = ledger.reap(session, now)
+        expired = ledger.expire(session, now)
+    if deferred or unknown or expired:
+        _log.warning("picked up", deferred=deferred, unknown=unknown, expired=expired)
+
+
+def _deliver_batch(app: App, issue_id: int | None, size: int, only: int | None) -> tuple[int, int, bool]:
+    """Lease, print and hand over one batch; return how many were leased, how many tried, and whether to stop."""
+    with app.db.session() as session:
+        leased = ledger.lease(session, issue_id, owner=app.owner, now=app.now(), limit=size, only=only)
+    if not leased:
+        return 0, 0, False
+    with app.db.snapshot() as session:
+        if issue_id is None:
+            outgoing, skipped = print_notices(session, app.templates, leased, app.identity, app.now())
+        else:
+            outgoing, skipped = print_digests(session, _desk(app, session, issue_id), leased, app.identity, app.now())
+    if skipped:
+        with app.db.session() as session:
+            ledger.skip(session, skipped, owner=app.owner, now=app.now())
+    rest = app.transport.deliver(outgoing, LedgerMarks(app.db, app.now, app.owner, issue_id))
+    if rest:
+        with app.db.session() as session:
+            ledger.release(session, [each.leased.id for each in rest], owner=app.owner, now=app.now())
+    return len(leased), len(outgoing) - len(rest), bool(rest)
+
+
+def _desk(app: App, session: Session, issue_id: int) -> Desk:
+    if issue_id not in app.desks:
+        issue = issues.get(session, issue_id)
+        if issue is None:
+            raise LookupError(f"no issue {issue_id}")
+        app.desks.clear()  # a day's desk is some megabytes; yesterday's is hardly needed again
+        app.desks[issue_id] = Desk(
+            session,
+            issues.draft(session, issue.day, app.now(), app.settings.window),
+            app.identity,
+            app.templates,
+        )
+    return app.desks[issue_id]

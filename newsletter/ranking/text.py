@@ -1,0 +1,48 @@
+"""Words of a text, as ranking compares them. Pure."""
+
+import re
+import unicodedata
+from functools import lru_cache
+from itertools import pairwise
+
+import snowballstemmer
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+# Scripts written without spaces are compared character by character; pairs then act as words.
+_WORD = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])[^\\W_])+")
+_STEMMER = snowballstemmer.stemmer("english")
+_STOP_WORDS = """
+a about above after again all also although an and any are as at be because been before being between both but
+by can could did do does during each either et few for from further had has have having here how however i if in
+into is it its itself just may might more most much must no nor not of off on once only onto or other our out
+over own per same several shall should since so some such than that the their them then there these they this
+those through thus to too toward towards under until up upon us use used using very via was we well were what
+when where whether which while who whom whose why will with within without would yet you your
+"""
+_STOP = frozenset(_STOP_WORDS.split())
+
+
+def words(text: str) -> list[str]:
+    """Return the stems of `text` in order, without stop words; accents and case do not count."""
+    folded = unicodedata.normalize("NFKD", text)
+    folded = "".join(char for char in folded if not unicodedata.combining(char)).casefold()
+    # NFKD takes Hangul syllables apart; putting them together again keeps one character a syllable
+    return [stem(word) for word in _WORD.findall(unicodedata.normalize("NFC", folded)) if word not in _STOP]
+
+
+def terms(stems: list[str]) -> list[str]:
+    """Return single stems and pairs of neighbours."""
+    return stems + [f"{one} {two}" for one, two in pairwise(stems)]
+
+
+def name_key(name: str) -> str:
+    """Return the spelling under which an author or a category is compared."""
+    folded = unicodedata.normalize("NFKD", name)
+    folded = "".join(char for char in folded if not unicodedata.combining(char)).casefold()
+    return " ".join(re.sub(r"[^\w.]+|(?<=\b\w)\.", " ", folded).split())
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """Return the stem of an English word (Snowball); others mostly stay as they are."""
+    return str(_STEMMER.stemWord(word)) if word.isascii() else word

@@ -1,0 +1,103 @@
+"""A dry run: the real run minus its last step. It writes nothing and hands nothing over."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from newsletter.app import App
+from newsletter.delivery import store as deliveries
+from newsletter.delivery.ledger import Leased
+from newsletter.delivery.marks import NoMarks
+from newsletter.delivery.models import DeliveryState, Mail, SkipReason
+from newsletter.delivery.printing import Desk, Prepared, address_digest
+from newsletter.delivery.store import Accounting
+from newsletter.delivery.transports.outbox import Outbox
+from newsletter.issues import store as issues
+from newsletter.issues.cadence import Due, Group
+from newsletter.papers.models import Paper
+from newsletter.pipeline import BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a run would do: its accounting and each mail, in the order of sending."""
+
+    accounting: Accounting
+    mails: tuple[Prepared, ...]
+    papers: Mapping[int, Paper]
+    slot: str
+
+
+def rehearse(
+    app: App,
+    day: date,
+    due: Callable[[Sequence[Group]], list[Due]],
+    *,
+    only: int | None = None,
+    limit: int | None = None,
+) -> Rehearsal:
+    """Do all that opening, queueing and delivering a day's issue would do, but write and send nothing."""
+    now = app.now()
+    with app.db.snapshot() as session:
+        draft = issues.draft(session, day, now, app.settings.window)
+        desk = Desk(session, draft, app.identity, app.templates)
+        issue_id = draft.issue.id or 0
+        before = deliveries.accounting(session, issue_id, draft.issue.slot)
+        states = deliveries.waiting(session, issue_id, now, only=only)
+        known = deliveries.queued_already(session, issue_id)
+        fresh = [
+            id_
+            for each in due(issues.groups(session))
+            for id_ in session.exec(deliveries.due_readers(each, only=only))
+            if id_ not in known
+        ]
+        found: dict[int, Prepared | SkipReason] = {}
+        waiting = [*states, *fresh]
+        while len(found) < len(waiting) and (limit is None or _mails(found) < limit):
+            size = BATCH if limit is None else min(BATCH, limit - _mails(found))
+            found |= desk.prepare(session, waiting[len(found) : len(found) + size], {}, now)
+    queued = states | dict.fromkeys(fresh, DeliveryState.QUEUED.value)
+    mails = tuple(each for each in found.values() if isinstance(each, Prepared))
+    return Rehearsal(_after(before, len(fresh), queued, found), mails, desk.papers, draft.issue.slot)
+
+
+def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:
+    """Write a rehearsal's mails into a folder, as an outbox would."""
+    outbox, now = Outbox(folder), app.now()
+    outgoing = [
+        address_digest(
+            Leased(number, Mail.DIGEST, mail.subscriber.id or 0, 1, None, None),
+            mail,
+            app.identity,
+            now,
+            rehearsal.slot,
+        )
+        for number, mail in enumerate(rehearsal.mails, start=1)
+    ]
+    outbox.deliver(outgoing, NoMarks())
+    outbox.finish()
+
+
+def _mails(found: Mapping[int, Prepared | SkipReason]) -> int:
+    return sum(isinstance(each, Prepared) for each in found.values())
+
+
+def _after(
+    before: Accounting, fresh: int, states: Mapping[int, str], found: Mapping[int, Prepared | SkipReason]
+) -> Accounting:
+    """Return the accounting as it would be: `fresh` readers more, and each of `found` where it would end."""
+    counts: dict[str, int] = {"queued": before.queued + fresh, "deferred": before.deferred}
+    skipped = dict(before.skipped)
+    for id_, each in found.items():
+        counts[states[id_]] -= 1
+        if isinstance(each, SkipReason):
+            skipped[each.value] = skipped.get(each.value, 0) + 1
+    return replace(
+        before,
+        eligible=before.eligible + fresh,
+        sent=before.sent + _mails(found),
+        queued=counts["queued"],
+        deferred=counts["deferred"],
+        skipped=skipped,
+    )

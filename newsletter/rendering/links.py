@@ -1,0 +1,33 @@
+"""The addresses that mails carry. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes addresses below `base_url`; a paper's target is looked up when it is clicked, never carried along.
+
+    :ivar tracked: whether clicks and opens pass by us; if not, links go straight to the paper.
+    """
+
+    base_url: str
+    tracked: bool
+
+    def paper(self, token: str, paper_id: int, targets: Mapping[str, str]) -> dict[str, str]:
+        """Return a paper's links by kind."""
+        if not self.tracked:
+            return dict(targets)
+        return {kind: f"{self.base_url}/c/{token}/{paper_id}/{kind}" for kind in targets}
+
+    def pixel(self, token: str) -> str:
+        """Return the address of the picture that tells an open, or an empty string."""
+        return f"{self.base_url}/o/{token}.gif" if self.tracked else ""
+
+    def unsubscribe(self, token: str) -> str:
+        """Return the address that is both the page to leave and the one-click target (RFC 8058)."""
+        return f"{self.base_url}/u/{token}"
+
+    def confirm(self, token: str) -> str:
+        """Return the address of the page that confirms a sign-up."""
+        return f"{self.base_url}/confirm/{token}"

@@ -1,0 +1,174 @@
+"""Typeset once, print per reader.
+
+An issue's cards are rendered and encoded to quoted-printable (RFC 2045, section 6.7) once; a reader's
+parts are those bytes joined, with a token and a few short strings of their own put in. Every such
+string stands on a line of its own between soft line breaks, so it can be put in without looking at
+what stands around it. The result decodes to exactly what rendering the template for that reader gives.
+"""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from newsletter.issues.compose import Digest, DigestPick, Edition, Selection
+from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.links import Links
+from newsletter.rendering.templates import MailTemplate
+from newsletter.rendering.views import Card, Tokens, card, digest_values
+
+MAX_HTML_BYTES = 80 * 1024  # clients clip near 102 KB
+_SOFT_BREAK = b"=\r\n"
+# Control characters cannot occur in cleaned text, so nothing a stranger wrote looks like a slot.
+_SLOT = re.compile("\x02([a-z_]+)\x03")
+_OWN_BYTES = 4 * 1024  # room for a reader's own strings outside the cards
+_PERSONAL = ("subject", "preheader", "opening", "why")
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A reader's mail: the subject as text, the parts encoded as quoted-printable with CRLF."""
+
+    subject: str
+    text: bytes
+    html: bytes
+    html_bytes: int
+
+
+class Press:
+    """One issue, typeset.
+
+    :param edition: the issue's candidates; a card is set when the first reader gets it.
+    """
+
+    def __init__(
+        self,
+        template: MailTemplate,
+        edition: Edition,
+        letterhead: Letterhead,
+        links: Links,
+    ) -> None:
+        self._template = template
+        self._edition = edition
+        self._links = links
+        self._letterhead = letterhead
+        slots = {name: _slot(name) for name in _PERSONAL}
+        dummy = Digest(day=edition.day, picks=(), **slots)
+        # Set twice: once to find where the cards go, then only what stands around them is kept.
+        self._subject = _SLOT.split(template.render_subject(self._values(dummy, slots["subject"], [])))
+        placeholder = Card(_slot("title"), "", "", "", {"page": _slot("page")}, _slot("reason"))
+        values = self._values(dummy, slots["subject"], [placeholder])
+        self._text = _Galley(template.text, values, placeholder, _plain)
+        self._html = _Galley(template.html, values, placeholder, _escaped)
+
+    def fit(self, selection: Selection) -> Selection:
+        """Return the selection with as many picks as fit into 80 KiB of HTML; the others stay candidates."""
+        room = MAX_HTML_BYTES - self._html.size - _OWN_BYTES
+        for number, pick in enumerate(selection.picks):
+            self._set(pick.paper_id)
+            room -= self._html.card_size(pick.paper_id) + len(str(escape(pick.reason)).encode())
+            if room < 0:
+                return replace(selection, picks=selection.picks[:number])
+        return selection
+
+    def print(self, digest: Digest, tokens: Tokens) -> Printed:
+        """Return a reader's mail."""
+        for pick in digest.picks:
+            self._set(pick.paper_id)
+        own = {name: getattr(digest, name) for name in _PERSONAL}
+        subject = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
+        own |= {"subject": subject, "read": tokens.read, "unsubscribe": tokens.unsubscribe}
+        html = self._html.print(own, digest.picks)
+        return Printed(subject, self._text.print(own, digest.picks), html, len(binascii.a2b_qp(html)))
+
+    def _set(self, paper_id: int) -> None:
+        if paper_id in self._html.cards:
+            return
+        view = card(self._edition.papers[paper_id], self._links, _slot("read"), _slot("reason"))
+        self._text.set(paper_id, view)
+        self._html.set(paper_id, view)
+
+    def _values(self, digest: Digest, subject: str, cards: Sequence[Card]) -> dict[str, Any]:
+        tokens = Tokens(_slot("read"), _slot("unsubscribe"))
+        return digest_values(digest, subject, cards, self._letterhead, self._links, tokens)
+
+
+class _Galley:
+    """One part of a mail (text or HTML), cut into what is common and what is a reader's own."""
+
+    def __init__(
+        self,
+        template: jinja2.Template,
+        values: Mapping[str, Any],
+        placeholder: Card,
+        encode: Callable[[str], bytes],
+    ) -> None:
+        self._template = template
+        self._values = values
+        self._encode = encode
+        self.cards: dict[int, bytes] = {}
+        self._sizes: dict[int, int] = {}
+        around = template.render(values).split(self._render_card(placeholder))
+        if len(around) != 2:
+            raise ValueError("the digest's templates must hold the block 'card' once, in a loop over cards")
+        self._before, self._after = (_formatted(part) for part in around)
+        self.size = len("".join(around).encode())
+
+    def set(self, paper_id: int, view: Card) -> None:
+        """Render and encode a card."""
+        rendered = self._render_card(view)
+        self.cards[paper_id] = _formatted(rendered)
+        # the reader's token stands where its slot's name stood
+        self._sizes[paper_id] = len(rendered.encode()) + 38 * len(_SLOT.findall(rendered))
+
+    def card_size(self, paper_id: int) -> int:
+        """Return an upper bound of a card's bytes, without its reason."""
+        return self._sizes[paper_id]
+
+    def print(self, own: Mapping[str, str], picks: Sequence[DigestPick]) -> bytes:
+        """Join the part of one reader."""
+        values = {name.encode(): self._encode(text) for name, text in own.items()}
+        parts = [self._before % values]
+        for pick in picks:
+            values[b"reason"] = self._encode(pick.reason)
+            parts.append(self.cards[pick.paper_id] % values)
+        parts.append(self._after % values)
+        return _SOFT_BREAK.join(parts)
+
+    def _render_card(self, view: Card) -> str:
+        context = self._template.new_context({**self._values, "card": view})
+        return "".join(self._template.blocks["card"](context))
+
+
+def quoted_printable(text: str) -> bytes:
+    """Return `text` in UTF-8 as quoted-printable with CRLF line ends and lines of at most 76 characters."""
+    raw = text.replace("\r\n", "\n").encode()
+    return binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _slot(name: str) -> str:
+    return Markup(f"\x02{name}\x03")  # noqa: S704  a constant; escaping would not touch it, but would copy it
+
+
+def _formatted(text: str) -> bytes:
+    """Return encoded pieces as one %-format with the slots' names."""
+    pieces = [
+        b"%%(%b)b" % part.encode() if n % 2 else quoted_printable(part).replace(b"%", b"%%")
+        for n, part in enumerate(_SLOT.split(text))
+    ]
+    return _SOFT_BREAK.join(pieces)
+
+
+@lru_cache(maxsize=20_000)
+def _plain(text: str) -> bytes:
+    return quoted_printable(text)
+
+
+@lru_cache(maxsize=20_000)
+def _escaped(text: str) -> bytes:
+    return quoted_printable(str(escape(text)))

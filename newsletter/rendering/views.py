@@ -1,0 +1,81 @@
+"""The values that templates are given: each a plain value, none can query. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from newsletter.issues.compose import Digest
+from newsletter.papers.models import Paper, link_targets
+from newsletter.papers.textclean import shorten, teaser
+from newsletter.rendering.filters import author_line
+from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.links import Links
+
+_TITLE = 240  # characters of a title on a card
+_TEASER = 320
+_ORGANIZATION = 80
+
+
+_LABELS = {"pdf": "PDF", "code": "Code", "project": "Project page"}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address and what to call it."""
+
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A paper in a mail.
+
+    :ivar links: addresses by kind: page, pdf, code, project.
+    """
+
+    title: str
+    authors: str
+    organization: str
+    teaser: str
+    links: Mapping[str, str]
+    reason: str
+
+    @property
+    def more_links(self) -> list[Link]:
+        """The links beside the one on the title."""
+        return [Link(_LABELS[kind], url) for kind, url in self.links.items() if kind != "page"]
+
+
+def card(paper: Paper, links: Links, token: str, reason: str) -> Card:
+    """Return the card of a paper for the holder of `token`."""
+    return Card(
+        title=shorten(paper.title, _TITLE),
+        authors=author_line(paper.authors),
+        organization=shorten(paper.organization, _ORGANIZATION),
+        teaser=teaser(paper.summary, paper.abstract, _TEASER),
+        links=links.paper(token, paper.id or 0, link_targets(paper)),
+        reason=reason,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The two tokens of a mail: for reading it, and for leaving."""
+
+    read: str
+    unsubscribe: str
+
+
+def digest_values(
+    digest: Digest, subject: str, cards: Sequence[Card], letterhead: Letterhead, links: Links, tokens: Tokens
+) -> dict[str, Any]:
+    """Return what the digest's templates see."""
+    return {
+        "digest": digest,
+        "subject": subject,
+        "cards": cards,
+        "site": letterhead,
+        "unsubscribe_url": links.unsubscribe(tokens.unsubscribe),
+        "pixel_url": links.pixel(tokens.read),
+    }

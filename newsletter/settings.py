@@ -1,0 +1,263 @@
+"""Settings: environment variables ``NEWSLETTER_…`` or ``.env``; read once, validated, frozen, passed down."""
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from newsletter.errors import SettingsError
+
+PREFIX = "NEWSLETTER_"
+_HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Where the SMTP transport hands messages over, from ``NEWSLETTER_SMTP_URL``."""
+
+    host: str
+    port: int
+    tls: Literal["implicit", "required", "never"]
+    username: str | None = None
+    password: str | None = None
+    connections: int = 4
+    timeout_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The From of every mail: a display name and an address that somebody reads."""
+
+    name: str
+    address: str
+
+    @property
+    def domain(self) -> str:
+        """The address's domain."""
+        return self.address.rpartition("@")[2]
+
+
+class Settings(BaseSettings):
+    """All settings; each is documented in ``.env.example``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True)
+
+    database_url: str = "sqlite:///var/newsletter.db"
+    broker_url: SecretStr | None = None
+    smtp_url: SecretStr | None = None
+    outbox_dir: Path = Path("var/outbox")
+    base_url: str = "http://127.0.0.1:8000"
+    secret_key: SecretStr | None = None
+    sender: str = "Daily Papers <papers@example.org>"
+    bounce_domain: str = ""
+    postal_address: str = ""
+    sources: str = "huggingface"
+    huggingface_url: str = "https://huggingface.co"
+    contact: str = ""
+    http_timeout_seconds: float = 30.0
+    tracking: Literal["off", "aggregate", "personal"] = "aggregate"
+    window_days: int = 7
+    templates_dir: Path | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put ``NEWSLETTER_X_FILE`` (a secret kept in a file) right behind ``NEWSLETTER_X``."""
+        del file_secret_settings
+        return init_settings, env_settings, _FileSettings(settings_cls), dotenv_settings
+
+    @field_validator("broker_url", "smtp_url", "secret_key", "templates_dir", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("base_url", "huggingface_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or re.search(r"[\s<>\"'?#]", value):
+            raise ValueError("must be an address such as https://news.example.org, without query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("bounce_domain")
+    @classmethod
+    def _domain(cls, value: str) -> str:
+        if value and not _HOST.match(value):
+            raise ValueError("must be a domain such as bounces.example.org")
+        return value
+
+    @field_validator("window_days")
+    @classmethod
+    def _days(cls, value: int) -> int:
+        if not 1 <= value <= 60:
+            raise ValueError("must be between 1 and 60 days")
+        return value
+
+    @field_validator("http_timeout_seconds")
+    @classmethod
+    def _seconds(cls, value: float) -> float:
+        if not 0 < value <= 600:
+            raise ValueError("must be between 0 and 600 seconds")
+        return value
+
+    @model_validator(mode="after")
+    def _parse_composites(self) -> "Settings":
+        # Said while starting, not when the first mail is due.
+        _ = self.sender_parts, self.relay, self.source_names
+        return self
+
+    @property
+    def sender_parts(self) -> Sender:
+        """`sender` as name and address."""
+        name, address = parseaddr(self.sender)
+        local, _, domain = address.rpartition("@")
+        # parseaddr leaves a display name alone that smuggles a line break
+        if not local or not _HOST.match(domain) or "\n" in self.sender or "\r" in self.sender or not address.isascii():
+            raise ValueError("sender: must look like: Daily Papers <papers@example.org>")
+        return Sender(name=name or address, address=address)
+
+    @property
+    def envelope_domain(self) -> str:
+        """The domain that bounces go to."""
+        return self.bounce_domain or self.sender_parts.domain
+
+    @property
+    def relay(self) -> Relay | None:
+        """`smtp_url` taken apart; ``None`` means the outbox."""
+        return parse_smtp_url(self.smtp_url.get_secret_value()) if self.smtp_url else None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """`sources` as names, in order, each once."""
+        names = tuple(dict.fromkeys(name.strip() for name in self.sources.split(",") if name.strip()))
+        for name in names:
+            if name not in KNOWN_SOURCES:
+                raise ValueError(f"sources: {name} is not a source; there is: {', '.join(KNOWN_SOURCES)}")
+        return names
+
+    @property
+    def window(self) -> timedelta:
+        """How long a paper stays a candidate."""
+        return timedelta(days=self.window_days)
+
+
+KNOWN_SOURCES = ("huggingface",)
+
+
+class _FileSettings(PydanticBaseSettingsSource):
+    """``NEWSLETTER_X_FILE=/run/secrets/x`` stands for ``NEWSLETTER_X=<content of that file>``."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401  pydantic's signature
+        del field
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"{PREFIX}{field_name.upper()}_FILE cannot be read: {path}") from exc
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def load(**overrides: object) -> Settings:
+    """Read the settings.
+
+    :raises SettingsError: one line that names each wrong setting.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        raise SettingsError("; ".join(_describe(error) for error in exc.errors())) from None
+
+
+def unknown_variables(names: "os._Environ[str] | dict[str, str]") -> list[str]:
+    """Return a line for each ``NEWSLETTER_…`` variable that no setting answers to.
+
+    Only a warning: a container platform sets such variables by itself for a service named "newsletter".
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known}
+    lines = []
+    for name in sorted(set(filter(lambda key: key.startswith(PREFIX), names)) - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
+
+
+def parse_smtp_url(url: str) -> Relay:
+    """Return the relay that `url` names: ``smtp://user:pass@host:587?starttls=required|never&connections=N``.
+
+    ``smtps://`` is TLS from the first byte; ``smtp://`` demands STARTTLS unless the URL says ``starttls=never``.
+
+    :raises ValueError: with the part that is wrong, never with the password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("smtp_url: the port is not a number between 1 and 65535") from None
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise ValueError("smtp_url: must look like smtp://user:password@host:587 or smtps://…")
+    query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    if unknown := set(query) - {"starttls", "connections", "timeout"}:
+        raise ValueError(f"smtp_url: unknown option {min(unknown)}; there is starttls, connections and timeout")
+    starttls = query.get("starttls", "required")
+    if starttls not in {"required", "never"}:
+        raise ValueError("smtp_url: starttls is required or never")
+    implicit = parts.scheme == "smtps"
+    return Relay(
+        host=parts.hostname,
+        port=port or (465 if implicit else 587),
+        tls="implicit" if implicit else "required" if starttls == "required" else "never",
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        connections=int(_number(query.get("connections", "4"), "connections", 1, 500)),
+        timeout_seconds=_number(query.get("timeout", "300"), "timeout", 1, 600),
+    )
+
+
+def _number(text: str, name: str, low: int, high: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not low <= value <= high:
+        raise ValueError(f"smtp_url: {name} must be a number between {low} and {high}")
+    return value
+
+
+def _describe(error: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+    where = ".".join(str(part) for part in error["loc"])
+    what = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        name = where.upper() if where.upper().startswith(PREFIX) else PREFIX + where.upper()
+        near = difflib.get_close_matches(name, [PREFIX + field.upper() for field in Settings.model_fields], n=1)
+        return f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+    if not where:  # the composites name themselves
+        where, _, what = what.partition(": ")
+    return f"{PREFIX}{where.upper()}: {what}"

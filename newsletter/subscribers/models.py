@@ -1,0 +1,77 @@
+"""A subscriber as a row, and an address that must not be mailed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from newsletter.db import UTCDateTime
+from newsletter.subscribers.preferences import LISTS, Preferences
+
+
+class State(StrEnum):
+    """Pending until they confirm; only an active subscriber gets digests."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    UNSUBSCRIBED = "unsubscribed"
+
+
+class Subscriber(SQLModel, table=True):
+    """A person with an address and their preferences."""
+
+    __tablename__ = "subscribers"
+    # An id is never given to somebody else: old links carry it.
+    __table_args__ = (
+        sa.Index("ix_subscribers_due", "state", "timezone", "hour", "cadence"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    email: str
+    email_key: str = Field(unique=True)
+    state: str = State.PENDING
+    topics: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    keywords: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    authors: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    categories: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    mutes: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    timezone: str = "UTC"
+    hour: int = 8
+    cadence: str = "daily"
+    max_papers: int = 10
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    confirmed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    unsubscribed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+
+    @property
+    def preferences(self) -> Preferences:
+        """What they asked for, as a value."""
+        return Preferences.model_validate({name: getattr(self, name) for name in Preferences.model_fields})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of an import: an address, what they want, and whether they have agreed already."""
+
+    email: str
+    preferences: Preferences
+    state: State
+
+
+class Suppression(SQLModel, table=True):
+    """An address that is never mailed, as a hash; it outlives the subscriber."""
+
+    __tablename__ = "suppressions"
+
+    email_hash: str = Field(primary_key=True)
+    reason: str
+    suppressed_at: datetime = Field(sa_type=UTCDateTime)
+
+
+def preference_columns(preferences: Preferences) -> dict[str, object]:
+    """Return `preferences` as column values."""
+    values = preferences.model_dump(mode="json")
+    return values | {name: list(values[name]) for name in LISTS}

@@ -1,0 +1,153 @@
+"""All SQL about subscribers and suppressions."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from newsletter.db import chunks, insert
+from newsletter.subscribers.addresses import address_hash, address_key
+from newsletter.subscribers.models import Entry, State, Subscriber, Suppression, preference_columns
+from newsletter.subscribers.preferences import Preferences
+
+_CHUNK = 500
+
+
+def find(session: Session, email: str) -> Subscriber | None:
+    """Return the subscriber with that address, in any spelling."""
+    return session.exec(select(Subscriber).where(Subscriber.email_key == address_key(email))).first()
+
+
+def get(session: Session, subscriber_id: int) -> Subscriber | None:
+    """Return a subscriber by id."""
+    return session.get(Subscriber, subscriber_id)
+
+
+def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Subscriber]:
+    """Return subscribers by id."""
+    found: dict[int, Subscriber] = {}
+    for chunk in chunks(ids, _CHUNK):
+        statement = select(Subscriber).where(col(Subscriber.id).in_(chunk))
+        found |= {subscriber.id or 0: subscriber for subscriber in session.exec(statement)}
+    return found
+
+
+def add(session: Session, email: str, preferences: Preferences, state: State, now: datetime) -> Subscriber:
+    """Add a subscriber whose address is new."""
+    subscriber = Subscriber.model_validate(
+        {
+            "email": email,
+            "email_key": address_key(email),
+            "state": state,
+            "created_at": now,
+            "confirmed_at": now if state is State.ACTIVE else None,
+            **preference_columns(preferences),
+        },
+    )
+    session.add(subscriber)
+    session.flush()
+    return subscriber
+
+
+def change_preferences(session: Session, subscriber: Subscriber, preferences: Preferences) -> None:
+    """Replace what a subscriber asked for."""
+    subscriber.sqlmodel_update(preference_columns(preferences))
+    session.add(subscriber)
+
+
+def activate(session: Session, subscriber_id: int, now: datetime) -> bool:
+    """Make a pending subscriber active; return whether this call did it."""
+    statement = (
+        sa.update(Subscriber)
+        .where(col(Subscriber.id) == subscriber_id, col(Subscriber.state) == State.PENDING)
+        .values(state=State.ACTIVE, confirmed_at=now, unsubscribed_at=None)
+        .returning(col(Subscriber.id))
+    )
+    return session.execute(statement).first() is not None
+
+
+def leave(session: Session, subscriber_id: int, now: datetime) -> bool:
+    """Unsubscribe somebody who is pending or active; return whether this call did it."""
+    statement = (
+        sa.update(Subscriber)
+        .where(col(Subscriber.id) == subscriber_id, col(Subscriber.state) != State.UNSUBSCRIBED)
+        .values(state=State.UNSUBSCRIBED, unsubscribed_at=now)
+        .returning(col(Subscriber.id))
+    )
+    return session.execute(statement).first() is not None
+
+
+def write_entries(
+    session: Session, entries: Sequence[Entry], now: datetime, *, only_new: bool = False
+) -> tuple[list[int], int]:
+    """Add the addresses that are new and give known ones their new preferences.
+
+    The state of a known subscriber stays: an import neither brings back somebody who left nor takes
+    anybody out.
+
+    :param only_new: leave the preferences of known ones alone, too.
+    :returns: the ids that were added, and how many known ones were changed.
+    """
+    keys = [address_key(entry.email) for entry in entries]
+    known = {row.email_key: row for row in session.exec(select(Subscriber).where(col(Subscriber.email_key).in_(keys)))}
+    rows, changed = [], 0
+    for key, entry in zip(keys, entries, strict=True):
+        if subscriber := known.get(key):
+            if not only_new and subscriber.preferences != entry.preferences:
+                changed += 1
+                change_preferences(session, subscriber, entry.preferences)
+            continue
+        rows.append(
+            preference_columns(entry.preferences)
+            | {
+                "email": entry.email,
+                "email_key": key,
+                "state": entry.state,
+                "created_at": now,
+                "confirmed_at": now if entry.state is State.ACTIVE else None,
+                "unsubscribed_at": now if entry.state is State.UNSUBSCRIBED else None,
+            },
+        )
+    if not rows:
+        return [], changed
+    statement = insert(session, Subscriber).on_conflict_do_nothing(index_elements=["email_key"])
+    added = session.execute(statement.returning(col(Subscriber.id)), rows)
+    return sorted(added.scalars()), changed
+
+
+def every(session: Session, state: State | None = None) -> Iterator[Subscriber]:
+    """Yield all subscribers by id, a few hundred in memory at a time."""
+    last = 0
+    while True:
+        statement = select(Subscriber).where(col(Subscriber.id) > last).order_by(col(Subscriber.id)).limit(_CHUNK)
+        if state is not None:
+            statement = statement.where(Subscriber.state == state)
+        page = list(session.exec(statement))
+        yield from page
+        if len(page) < _CHUNK:
+            return
+        last = page[-1].id or 0
+        session.expunge_all()
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Return how many subscribers are in each state."""
+    statement = select(Subscriber.state, sa.func.count()).group_by(col(Subscriber.state))
+    return {state.value: 0 for state in State} | dict(session.exec(statement).all())
+
+
+def suppress(session: Session, email: str, reason: str, now: datetime) -> None:
+    """Never mail this address again."""
+    row = {"email_hash": address_hash(email), "reason": reason, "suppressed_at": now}
+    session.execute(insert(session, Suppression).values(row).on_conflict_do_nothing(index_elements=["email_hash"]))
+
+
+def suppressed(session: Session, emails: Collection[str]) -> set[str]:
+    """Return those of `emails` that must not be mailed."""
+    hashes = {address_hash(email): email for email in emails}
+    found: set[str] = set()
+    for chunk in chunks(sorted(hashes), _CHUNK):
+        statement = select(Suppression.email_hash).where(col(Suppression.email_hash).in_(chunk))
+        found |= {hashes[each] for each in session.exec(statement)}
+    return found

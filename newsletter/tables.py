@@ -1,0 +1,12 @@
+"""Every table, imported in one place, so that the metadata is complete for migrations."""
+
+from sqlmodel import SQLModel
+
+from newsletter.delivery.models import Attempt, Delivery
+from newsletter.issues.models import Issue, IssueCandidate
+from newsletter.papers.models import Paper, Pull
+from newsletter.subscribers.models import Subscriber, Suppression
+from newsletter.tracking.models import Event
+
+TABLES = (Paper, Pull, Subscriber, Suppression, Issue, IssueCandidate, Delivery, Attempt, Event)
+metadata = SQLModel.metadata

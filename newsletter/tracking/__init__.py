@@ -1,0 +1,1 @@
+"""Tracking: what came back, kept as little as it needs to be."""

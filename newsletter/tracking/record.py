@@ -1,0 +1,52 @@
+"""Opens and clicks, from a link's token to an event and a target."""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlmodel import Session
+
+from newsletter.delivery import store as deliveries
+from newsletter.papers import store as papers
+from newsletter.papers.models import link_targets
+from newsletter.tracking import store
+from newsletter.tracking.models import Kind
+
+Tracking = Literal["off", "aggregate", "personal"]
+
+
+def opened(session: Session, delivery_id: int, now: datetime, tracking: Tracking) -> None:
+    """Count an open."""
+    _record(session, Kind.OPENED, delivery_id, now, tracking)
+
+
+def clicked(
+    session: Session, delivery_id: int, paper_id: int, kind: str, now: datetime, tracking: Tracking
+) -> str | None:
+    """Count a click and return where it goes: only ever an address from our own tables, else ``None``."""
+    paper = papers.by_ids(session, [paper_id]).get(paper_id)
+    target = link_targets(paper).get(kind) if paper else None
+    if target is not None:
+        _record(session, Kind.CLICKED, delivery_id, now, tracking, paper_id=paper_id, link=kind)
+    return target
+
+
+def left(session: Session, subscriber_id: int, now: datetime) -> None:
+    """Record that somebody left."""
+    store.record(session, Kind.UNSUBSCRIBED, now, subscriber_id=subscriber_id)
+
+
+def _record(
+    session: Session,
+    kind: Kind,
+    delivery_id: int,
+    now: datetime,
+    tracking: Tracking,
+    *,
+    paper_id: int = 0,
+    link: str = "",
+) -> None:
+    delivery = deliveries.get(session, delivery_id)
+    if delivery is None or tracking == "off":
+        return
+    who = delivery.subscriber_id if tracking == "personal" else 0
+    store.record(session, kind, now, issue_id=delivery.issue_id or 0, subscriber_id=who, paper_id=paper_id, link=link)

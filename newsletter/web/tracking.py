@@ -1,0 +1,44 @@
+"""``/o`` and ``/c``: opens and clicks. A click goes to a target from our own tables and nowhere else."""
+
+import base64
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from newsletter.errors import TokenError
+from newsletter.signing import Purpose
+from newsletter.tracking import record
+from newsletter.web.deps import AppDep
+
+router = APIRouter()
+_PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_MAX_ID = 2**31 - 1
+
+
+@router.api_route("/o/{token}.gif", methods=["GET", "HEAD"])
+def opened(token: str, request: Request, app: AppDep) -> Response:
+    """Answer with the picture; a token that is not ours gets it too, and counts nothing."""
+    try:
+        delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
+    except TokenError:
+        return Response(_PIXEL, media_type="image/gif")
+    if request.method == "GET":
+        with app.db.session() as session:
+            record.opened(session, delivery_id, app.now(), app.settings.tracking)
+    return Response(_PIXEL, media_type="image/gif")
+
+
+@router.api_route("/c/{token}/{paper_id}/{kind}", methods=["GET", "HEAD"])
+def clicked(token: str, paper_id: int, kind: str, request: Request, app: AppDep) -> Response:
+    """Go to the paper."""
+    delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
+    if not 0 < paper_id <= _MAX_ID:
+        raise TokenError("this link is not valid")
+    # Asking not to be tracked (DNT, Global Privacy Control) is heard, and so is a scanner's HEAD.
+    unseen = request.method == "HEAD" or "1" in (request.headers.get("dnt"), request.headers.get("sec-gpc"))
+    tracking = "off" if unseen else app.settings.tracking
+    with app.db.session() as session:
+        target = record.clicked(session, delivery_id, paper_id, kind, app.now(), tracking)
+    if target is None:
+        raise TokenError("this link is not valid")
+    return RedirectResponse(target, status_code=302)

@@ -1,0 +1,1 @@
+"""Runs the pipeline's jobs, on Celery or in one process. It knows newsletter; newsletter does not know it."""

@@ -1,0 +1,36 @@
+"""``python -m worker``: deliver what is due, on Celery when a broker is configured, else in this process."""
+
+import signal
+import threading
+
+from newsletter.app import App
+from worker import inline
+from worker.celery import celery
+from worker.tasks import newsletter
+
+
+def work(app: App, concurrency: int) -> None:
+    """Deliver until SIGTERM or Ctrl-C.
+
+    :param concurrency: how many batches at once, with a broker.
+    """
+    if app.settings.broker_url is None:
+        with inline.working(app):
+            until_stopped()
+        return
+    app.close()  # Celery's children open their own
+    celery.worker_main(
+        ["worker", f"--concurrency={concurrency}", "--loglevel=WARNING", "--without-gossip", "--without-mingle"]
+    )
+
+
+def until_stopped() -> None:
+    """Return when the process is told to end."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+if __name__ == "__main__":
+    work(newsletter(), concurrency=2)

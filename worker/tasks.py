@@ -1,0 +1,69 @@
+"""Tasks: each is one statement, a call of the pipeline's job of the same name."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import lru_cache
+
+from kombu.exceptions import OperationalError
+
+from newsletter import logs, pipeline
+from newsletter.app import App, build_app
+from newsletter.settings import load
+from worker.celery import celery
+
+_log = logs.get("newsletter.worker")
+_BUDGET = timedelta(seconds=45)  # a task ends within a minute, long before the broker would hand it out again
+
+
+@lru_cache(maxsize=1)
+def newsletter() -> App:
+    """Return this process's application, made when its first task runs: after the fork."""
+    settings = load()
+    logs.configure(settings.log_level, json=settings.log_json)
+    return with_broker(build_app(settings))
+
+
+@celery.task(name="newsletter.pull", acks_late=True)
+def pull() -> None:
+    """Pull the days that may still change."""
+    pipeline.pull_recent(newsletter())
+
+
+@celery.task(name="newsletter.tick", acks_late=True)
+def tick() -> None:
+    """Open and queue what is due."""
+    pipeline.tick(newsletter())
+
+
+@celery.task(name="newsletter.sweep", acks_late=True)
+def sweep() -> None:
+    """Pick up what was left lying."""
+    pipeline.sweep(newsletter())
+
+
+@celery.task(name="newsletter.deliver", acks_late=True)
+def deliver(issue_id: int | None) -> None:
+    """Deliver for a while."""
+    pipeline.deliver(newsletter(), issue_id, budget=_BUDGET)
+
+
+def with_broker(app: App) -> App:
+    """Return `app` waking workers over the broker, if one is configured."""
+    return replace(app, wake=_wake) if app.settings.broker_url else app
+
+
+def call(name: str) -> None:
+    """Ask a worker to run a task; when the broker is away, the next time on the schedule asks again."""
+    _send(name)
+
+
+def _wake(issue_id: int | None) -> None:
+    _send("deliver", issue_id)
+
+
+def _send(name: str, *args: int | None) -> None:
+    try:
+        # A wake-up nobody heard within a minute is worth nothing: the sweep has sent another.
+        celery.send_task(f"newsletter.{name}", args=args, expires=60, retry=False)
+    except OperationalError:
+        _log.warning("broker away", task=name)
