@@ -81,7 +81,7 @@ class Database:
             options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}  # type: ignore[dict-item]
         with self.engine.connect().execution_options(**options) as connection, Session(connection) as session:
             yield session
-            session.rollback()
+            session.expunge_all()  # rows stay good as values after the block
 
     def dispose(self) -> None:
         """Close all connections; the next block opens new ones."""

@@ -1,0 +1,188 @@
+"""A real App on a fresh database for each test, on SQLite and on PostgreSQL."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import freezegun
+import pytest
+import sqlalchemy as sa
+from fakes import Clock, HuggingFaceServer, SmtpServer
+from hypothesis import settings as hypothesis_settings
+from servers import postgresql, valkey
+
+from newsletter.app import App, build_app
+from newsletter.db import Database
+from newsletter.migrate import migrate
+from newsletter.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+NOW = datetime(2026, 8, 5, 9, 0, tzinfo=UTC)
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+# Looking through every loaded module for clocks takes a fifth of a second; these read none of ours.
+freezegun.configure(
+    extend_ignore_list=["sqlalchemy", "numpy", "scipy", "celery", "kombu", "pydantic", "hypothesis", "playwright"]
+)
+hypothesis_settings.register_profile("suite", max_examples=60, deadline=None)
+hypothesis_settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave browser tests out, and say so, where no Chromium is found."""
+    if BROWSER:
+        return
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+def pytest_report_header() -> str:
+    """Say which browser the tests drive."""
+    return f"browser: {BROWSER or 'none found: BROWSER TESTS ARE LEFT OUT (install chromium to run them)'}"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the developer's settings and files out of the tests."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "empty.db"
+    db = Database(f"sqlite:///{path}")
+    migrate(db)
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("ROLLBACK")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgresql() -> Iterator[str]:
+    with postgresql() as url:
+        db = Database(url.format(name="template1"))
+        migrate(db)
+        db.dispose()
+        yield url
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgresql_url(_postgresql: str) -> Iterator[str]:
+    """A fresh, migrated database on a real PostgreSQL."""
+    name = f"test_{next(_numbers)}"
+    admin = sa.create_engine(_postgresql.format(name="postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield _postgresql.format(name=name)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture
+def sqlite_url(_migrated_sqlite: Path, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite file."""
+    shutil.copy(_migrated_sqlite, tmp_path / "newsletter.db")
+    return f"sqlite:///{tmp_path / 'newsletter.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Both databases, one after the other."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at nine in the morning, UTC, of 5 August 2026, a Wednesday."""
+    return Clock(NOW)
+
+
+@pytest.fixture
+def make_app(clock: Clock, tmp_path: Path) -> Iterator[Callable[..., App]]:
+    """Build apps that are closed when the test ends."""
+    apps: list[App] = []
+
+    def make(database_url: str, *, now: Callable[[], datetime] = clock, **settings: Any) -> App:
+        defaults = {
+            "secret_key": "a key for tests",
+            "outbox_dir": tmp_path / "outbox",
+            "base_url": "https://news.example.org",
+        }
+        loaded = Settings(_env_file=None, database_url=database_url, **(defaults | settings))
+        apps.append(build_app(loaded, now=now))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.close()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App], sqlite_url: str) -> App:
+    """An app on SQLite with an outbox, for what does not touch the database's own ways."""
+    return make_app(sqlite_url)
+
+
+@pytest.fixture
+def app_on_both(make_app: Callable[..., App], database_url: str) -> App:
+    """An app with an outbox on both databases."""
+    return make_app(database_url)
+
+
+@pytest.fixture
+def huggingface() -> Iterator[HuggingFaceServer]:
+    """A local server that answers as the source does."""
+    with HuggingFaceServer().serving() as server:
+        yield server
+
+
+@pytest.fixture
+def smtp() -> Iterator[SmtpServer]:
+    """A local relay."""
+    with SmtpServer().serving() as server:
+        yield server
+
+
+@pytest.fixture
+def broker_url(tmp_path: Path) -> Iterator[str]:
+    """A real Valkey."""
+    with valkey(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``newsletter …`` as a person would, in a process of its own."""
+
+    def run(*args: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        named = {PREFIX + name.upper(): value for name, value in environment.items()}
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "newsletter"), *args],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            cwd=tmp_path,
+            env=kept | {"NO_COLOR": "1", "COLUMNS": "200"} | named,
+            timeout=120,
+            check=False,
+        )
+
+    return run

