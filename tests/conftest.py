@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from fakes import Clock, HuggingFaceServer, SmtpServer
 from hypothesis import settings as hypothesis_settings
-from servers import postgresql, valkey
+from servers import BROWSER, postgresql, valkey
 
 from newsletter.app import App, build_app
 from newsletter.db import Database
@@ -24,9 +24,6 @@ from newsletter.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 NOW = datetime(2026, 8, 5, 9, 0, tzinfo=UTC)
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 # Looking through every loaded module for clocks takes a fifth of a second; these read none of ours.
 freezegun.configure(

@@ -12,6 +12,10 @@ from pathlib import Path
 
 _QUICK = "fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60"
 
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
 
 @contextmanager
 def postgresql() -> Iterator[str]:
