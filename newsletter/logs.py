@@ -9,9 +9,10 @@ from typing import Any, TextIO
 import structlog
 
 _SECRET_KEYS = re.compile(r"(?i)e?mail(_key)?$|address|token|secret|password|authorization|recipient")
-_ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+\.[^\s<>@\"',;]+")
+_ADDRESS = re.compile(r"[^\s<>@\"']+(?:@|%40)[^\s<>@\"']+\.[^\s<>@\"',;]+")
+# Any run of that length with a letter in it: one token in some hundreds holds no digit. It may follow "%20" in a URL.
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*[0-9_-])(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{38}(?![A-Za-z0-9_-])"
+    r"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{38}(?![A-Za-z0-9_-])"
 )
 _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
 
@@ -55,10 +56,8 @@ def redact(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> M
     for key, value in fields.items():
         if _SECRET_KEYS.search(key):
             fields[key] = "…"
-        elif isinstance(value, str):
-            fields[key] = scrub(value)
-        elif isinstance(value, (list, tuple, dict)):
-            fields[key] = scrub(str(value))
+        elif not key.startswith("_") and not isinstance(value, (bool, int, float, type(None))):
+            fields[key] = scrub(str(value))  # an exception, a path or a list can hold an address, too
     return fields
 
 

@@ -135,4 +135,5 @@ def _opening(preferences: Preferences, shown: int, considered: int) -> str:
 def _why(preferences: Preferences) -> str:
     every = {"daily": "every day", "weekdays": "on weekdays", "weekly": "on Mondays"}[preferences.cadence]
     clock = f"{preferences.hour}:00, {preferences.timezone} time"
-    return f"You asked for up to {preferences.max_papers} papers {every} from {clock}."
+    papers = f"{preferences.max_papers} paper{'' if preferences.max_papers == 1 else 's'}"
+    return f"You asked for up to {papers} {every} from {clock}."

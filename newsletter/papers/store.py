@@ -32,7 +32,8 @@ def upsert(session: Session, records: Sequence[PaperRecord], now: datetime) -> U
     A field the record lacks keeps what is known; the listing stays the earliest; votes follow the record.
     """
     new = updated = 0
-    for chunk in chunks(records, _CHUNK):
+    # In one order for everybody: two pullers that lock the same rows in different orders end in a deadlock.
+    for chunk in chunks(sorted(records, key=lambda record: record.key), _CHUNK):
         known = {paper.key: paper for paper in _by_keys(session, [record.key for record in chunk])}
         fresh = [_row(record, now) for record in chunk if record.key not in known]
         changes = [

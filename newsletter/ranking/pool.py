@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.text import name_key, terms, words
+from newsletter.ranking.text import every_word, name_key, terms, words
 from newsletter.ranking.types import Document, Interest
 
 Vector = NDArray[np.float64]
@@ -28,7 +28,10 @@ class Pool:
         self.ids = np.array([document.id for document in self.documents], dtype=np.int64)
         self.trend = np.array([document.trend for document in self.documents], dtype=np.float64)
         stems = [(words(document.title), words(document.body)) for document in self.documents]
-        self._texts = [f" {' '.join(title)} | {' '.join(body)} " for title, body in stems]
+        self._texts = [
+            f" {' '.join(every_word(document.title))} | {' '.join(every_word(document.body))} "
+            for document in self.documents
+        ]
         self._raw = [f"{document.title}\n{document.body}".casefold() for document in self.documents]
         self._authors = [{name_key(name) for name in document.authors} for document in self.documents]
         self._categories = [{name_key(name) for name in document.categories} for document in self.documents]
@@ -53,8 +56,8 @@ class Pool:
 
     def mentions(self, phrase: str) -> Mask:
         """Return which papers hold the words of `phrase` next to each other, whatever their endings."""
-        stems = words(phrase)
-        if not stems:  # nothing but signs or stop words: take it to the letter
+        stems = every_word(phrase)
+        if not stems:  # nothing but signs: take it to the letter
             needle = phrase.strip().casefold()
             return np.array([bool(needle) and needle in text for text in self._raw], dtype=bool)
         needle = f" {' '.join(stems)} "

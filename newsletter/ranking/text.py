@@ -10,6 +10,7 @@ import snowballstemmer
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 # Scripts written without spaces are compared character by character; pairs then act as words.
 _WORD = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])[^\\W_])+")
+_ABBREVIATIONS = re.compile(r"[b-df-hj-np-tv-xz]+(?:[b-df-hj-np-rtv-xz]|(?<=[b-df-hj-np-tv-xz]{2})u)s")
 _STEMMER = snowballstemmer.stemmer("english")
 _STOP_WORDS = """
 a about above after again all also although an and any are as at be because been before being between both but
@@ -24,10 +25,19 @@ _STOP = frozenset(_STOP_WORDS.split())
 
 def words(text: str) -> list[str]:
     """Return the stems of `text` in order, without stop words; accents and case do not count."""
+    return [stem(word) for word in _split(text) if word not in _STOP]
+
+
+def every_word(text: str) -> list[str]:
+    """Return the stems of `text` in order, stop words too: without them off-policy would be a policy."""
+    return [stem(word) for word in _split(text)]
+
+
+def _split(text: str) -> list[str]:
     folded = unicodedata.normalize("NFKD", text)
     folded = "".join(char for char in folded if not unicodedata.combining(char)).casefold()
     # NFKD takes Hangul syllables apart; putting them together again keeps one character a syllable
-    return [stem(word) for word in _WORD.findall(unicodedata.normalize("NFC", folded)) if word not in _STOP]
+    return _WORD.findall(unicodedata.normalize("NFC", folded))
 
 
 def terms(stems: list[str]) -> list[str]:
@@ -45,4 +55,7 @@ def name_key(name: str) -> str:
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """Return the stem of an English word (Snowball); others mostly stay as they are."""
-    return str(_STEMMER.stemWord(word)) if word.isascii() else word
+    if not word.isascii():
+        return word
+    # Snowball takes no plural from what has no vowel before its end: LLMs, CNNs, GPUs.
+    return word[:-1] if _ABBREVIATIONS.fullmatch(word) else str(_STEMMER.stemWord(word))

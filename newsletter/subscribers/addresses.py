@@ -14,7 +14,7 @@ def parse_address(text: str) -> str:
     """
     try:
         # A local part outside ASCII needs SMTPUTF8 at every relay on the way.
-        result = validate_email(text.strip(), check_deliverability=False, allow_smtputf8=False)
+        result = validate_email(text.strip(), check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as exc:
         raise InputError(f"{shown(text)} is not a mail address: {exc}") from None
     return f"{result.local_part}@{result.ascii_domain}"

@@ -5,22 +5,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from newsletter.errors import InputError
-from newsletter.subscribers.addresses import parse_address, shown
+from newsletter.subscribers.addresses import address_key, parse_address, shown
 from newsletter.subscribers.models import Entry, State, Subscriber
 from newsletter.subscribers.preferences import LISTS, Preferences, parse_preferences, split_list
 
 COLUMNS = ("email", "state", *Preferences.model_fields)
-_MAX_LINE = 100_000  # characters
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def read_entries(lines: Iterable[str], *, confirmed: bool) -> Iterator[Entry | str]:
     """Yield an entry for each good line and, for each bad one, what is wrong with it and where.
 
+    An address that comes twice is bad the second time: the last one would win, and the next import would
+    change both again.
+
     :param confirmed: what a line without a ``state`` means: active, or pending.
     :raises InputError: the header has no ``email`` column, or one that means nothing.
     """
-    reader = csv.reader(_guarded(lines), strict=True)
+    reader = csv.reader(lines, strict=True)  # no field is longer than csv's own limit of 128 KiB
     header = [name.strip().lower().removeprefix("\ufeff") for name in _first(reader)]
     if "email" not in header:
         raise InputError("the first line must name the columns, email among them: " + ", ".join(COLUMNS))
@@ -28,16 +30,21 @@ def read_entries(lines: Iterable[str], *, confirmed: bool) -> Iterator[Entry | s
         raise InputError(f"column {shown(unknown[0])} means nothing; there is: {', '.join(COLUMNS)}")
     if len(set(header)) != len(header):
         raise InputError("the first line names a column twice")
+    known: set[str] = set()
     while True:
+        first = reader.line_num + 1
         try:
-            row = next(reader)
+            cells = next(reader)
+            if any(cell.strip() for cell in cells):
+                entry = _entry(header, cells, confirmed=confirmed)
+                _refuse_second(known, entry.email)
+                yield entry
         except StopIteration:
             return
-        except csv.Error as exc:
-            yield f"line {reader.line_num}: {exc}"
-            continue
-        if any(cell.strip() for cell in row):
-            yield _entry(header, row, reader.line_num, confirmed=confirmed)
+        except (csv.Error, InputError) as exc:
+            # A quote that is not closed takes the lines behind it along: they are named, too.
+            where = f"line {first}" if reader.line_num <= first else f"lines {first} to {reader.line_num}"
+            yield f"{where}: {exc}"
 
 
 def row(subscriber: Subscriber) -> list[str]:
@@ -56,19 +63,26 @@ def _first(reader: Any) -> list[str]:  # noqa: ANN401  csv's reader has no publi
         raise InputError(f"line 1: {exc}") from None
 
 
-def _entry(header: list[str], cells: list[str], number: int, *, confirmed: bool) -> Entry | str:
+def _entry(header: list[str], cells: list[str], *, confirmed: bool) -> Entry:
     if len(cells) > len(header):
-        return f"line {number}: {len(cells)} cells for {len(header)} columns"
+        raise InputError(f"{len(cells)} cells for {len(header)} columns")
+    for cell in cells:
+        if "\ufffd" in cell:  # what decoding puts in the place of a byte it cannot read
+            raise InputError(f"{shown(cell)} is not in UTF-8")
     values: dict[str, Any] = {
         name: _plain(cell.strip()) for name, cell in zip(header, cells, strict=False) if cell.strip()
     }
-    try:
-        email = parse_address(values.pop("email", ""))
-        state = _state(values.pop("state", ""), confirmed=confirmed)
-        lists = {name: split_list(values[name]) for name in LISTS if name in values}
-        return Entry(email, parse_preferences(values | lists), state)
-    except InputError as exc:
-        return f"line {number}: {exc}"
+    email = parse_address(values.pop("email", ""))
+    state = _state(values.pop("state", ""), confirmed=confirmed)
+    lists = {name: split_list(values[name]) for name in LISTS if name in values}
+    return Entry(email, parse_preferences(values | lists), state)
+
+
+def _refuse_second(known: set[str], email: str) -> None:
+    key = address_key(email)
+    if key in known:
+        raise InputError(f"{email} is on an earlier line already")
+    known.add(key)
 
 
 def _state(text: str, *, confirmed: bool) -> State:
@@ -80,16 +94,10 @@ def _state(text: str, *, confirmed: bool) -> State:
         raise InputError(f"state: {shown(text)} is not one of {', '.join(State)}") from None
 
 
-def _guarded(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        # csv would keep reading one endless field until memory ends
-        yield line if len(line) <= _MAX_LINE else line[:_MAX_LINE] + "\n"
-
-
 def _cell(text: str) -> str:
     """Put a quote before what a spreadsheet would take for a formula; `_plain` takes it away again."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _plain(text: str) -> str:
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -24,14 +25,12 @@ class Cadence(StrEnum):
 
 
 def _tidy(values: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given
-    """Collapse spaces, drop empty ones and second spellings of the same."""
+    """Collapse spaces, drop empty ones and second spellings of the same; a semicolon separates, as in a CSV cell."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
         return values
-    texts = ["".join(char for char in " ".join(value.split()) if char.isprintable()) for value in values]
-    first: dict[str, str] = {}
-    for text in filter(None, texts):
-        first.setdefault(text.casefold(), text)
-    return tuple(first.values())
+    shown_only = ("".join(char for char in value if char.isprintable() or char.isspace()) for value in values)
+    texts = (" ".join(part.split()) for value in shown_only for part in value.split(";"))
+    return _each_once(filter(None, texts))
 
 
 def _zone(name: str) -> str:
@@ -40,8 +39,9 @@ def _zone(name: str) -> str:
     return name
 
 
-def _zones() -> set[str]:
-    return available_timezones() - {"Factory", "localtime"}
+@cache  # walking through the zone files takes milliseconds; every row that is read asks
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones() - {"Factory", "localtime"})
 
 
 _Texts = Annotated[
@@ -127,10 +127,11 @@ def _say(error: Any) -> str:  # noqa: ANN401, PLR0911  pydantic's ErrorDetails; 
 
 def interest_names(preferences: Preferences) -> tuple[str, ...]:
     """Return what the reader is interested in, in their own words, topics first."""
-    return tuple(
-        _each_once((*preferences.topics, *preferences.keywords, *preferences.authors, *preferences.categories))
-    )
+    return _each_once((*preferences.topics, *preferences.keywords, *preferences.authors, *preferences.categories))
 
 
-def _each_once(values: Iterable[str]) -> Iterable[str]:
-    return {value.casefold(): value for value in reversed(tuple(values))}.values().__reversed__()
+def _each_once(values: Iterable[str]) -> tuple[str, ...]:
+    first: dict[str, str] = {}
+    for value in values:
+        first.setdefault(value.casefold(), value)
+    return tuple(first.values())

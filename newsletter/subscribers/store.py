@@ -34,20 +34,9 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Subscriber]:
 
 
 def add(session: Session, email: str, preferences: Preferences, state: State, now: datetime) -> Subscriber:
-    """Add a subscriber whose address is new."""
-    subscriber = Subscriber.model_validate(
-        {
-            "email": email,
-            "email_key": address_key(email),
-            "state": state,
-            "created_at": now,
-            "confirmed_at": now if state is State.ACTIVE else None,
-            **preference_columns(preferences),
-        },
-    )
-    session.add(subscriber)
-    session.flush()
-    return subscriber
+    """Add a subscriber whose address is new; return who has it: another process may have been faster."""
+    write_entries(session, [Entry(email, preferences, state)], now, only_new=True)
+    return session.exec(select(Subscriber).where(Subscriber.email_key == address_key(email))).one()
 
 
 def change_preferences(session: Session, subscriber: Subscriber, preferences: Preferences) -> None:
@@ -81,7 +70,7 @@ def leave(session: Session, subscriber_id: int, now: datetime) -> bool:
 def write_entries(
     session: Session, entries: Sequence[Entry], now: datetime, *, only_new: bool = False
 ) -> tuple[list[int], int]:
-    """Add the addresses that are new and give known ones their new preferences.
+    """Add the addresses that are new and give known ones their new preferences; of two spellings the first counts.
 
     The state of a known subscriber stays: an import neither brings back somebody who left nor takes
     anybody out.
@@ -89,10 +78,13 @@ def write_entries(
     :param only_new: leave the preferences of known ones alone, too.
     :returns: the ids that were added, and how many known ones were changed.
     """
-    keys = [address_key(entry.email) for entry in entries]
-    known = {row.email_key: row for row in session.exec(select(Subscriber).where(col(Subscriber.email_key).in_(keys)))}
+    wanted = {address_key(entry.email): entry for entry in reversed(entries)}
+    known: dict[str, Subscriber] = {}
+    for chunk in chunks(list(wanted), _CHUNK):
+        statement = select(Subscriber).where(col(Subscriber.email_key).in_(chunk))
+        known |= {row.email_key: row for row in session.exec(statement)}
     rows, changed = [], 0
-    for key, entry in zip(keys, entries, strict=True):
+    for key, entry in reversed(wanted.items()):
         if subscriber := known.get(key):
             if not only_new and subscriber.preferences != entry.preferences:
                 changed += 1
@@ -111,8 +103,8 @@ def write_entries(
         )
     if not rows:
         return [], changed
-    statement = insert(session, Subscriber).on_conflict_do_nothing(index_elements=["email_key"])
-    added = session.execute(statement.returning(col(Subscriber.id)), rows)
+    fresh = insert(session, Subscriber).on_conflict_do_nothing(index_elements=["email_key"])
+    added = session.execute(fresh.returning(col(Subscriber.id)), rows)
     return sorted(added.scalars()), changed
 
 

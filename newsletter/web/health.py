@@ -3,26 +3,29 @@
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
+from newsletter import logs
 from newsletter.db import plain_errors
 from newsletter.errors import NewsletterError
 from newsletter.migrate import check_schema
 from newsletter.web.deps import AppDep
 
 router = APIRouter()
+_log = logs.get(__name__)
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 def healthz() -> PlainTextResponse:
     """Answer while the process lives."""
     return PlainTextResponse("ok\n")
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 def readyz(app: AppDep) -> PlainTextResponse:
-    """Answer 200 when the database answers and has our tables, else 503."""
+    """Answer 200 when the database answers and has our tables, else 503; why is for the log, not for strangers."""
     try:
         with plain_errors():
             check_schema(app.db)
     except NewsletterError as exc:
-        return PlainTextResponse(f"{exc}\n", status_code=503)
+        _log.warning("not ready", reason=str(exc))
+        return PlainTextResponse("not ready, see the log\n", status_code=503)
     return PlainTextResponse("ready\n")

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,12 +25,21 @@ _HEADERS = {
     b"referrer-policy": b"no-referrer",  # a link's token must not travel on
     b"x-content-type-options": b"nosniff",
 }
+_NO_STORE = b"no-store"
 _TITLES = {400: "That did not work", 404: "Nothing here", 405: "That did not work", 413: "That is too much"}
 
 
 def create_web(app: App) -> FastAPI:
     """Return the web application of `app`."""
-    web = FastAPI(title="newsletter", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    # No redirect for a slash at the end: it would go wherever the Host header says, and one-click allows none.
+    web = FastAPI(
+        title="newsletter",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     web.state.app = app
     web.state.pages = Pages(app.templates.root / "web", app.identity.letterhead)
     for room in (signup, confirm, unsubscribe, tracking, health):
@@ -36,10 +47,27 @@ def create_web(app: App) -> FastAPI:
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     web.add_exception_handler(TokenError, _bad_token)
     web.add_exception_handler(HTTPException, _refusal)
+    web.add_exception_handler(RequestValidationError, _bad_token)  # only a link's path is validated by FastAPI
     web.add_exception_handler(Exception, _failure)
     web.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY_BYTES)
+    web.add_middleware(_DeclaredLimit)
     web.add_middleware(_SafeHeaders)
     return web
+
+
+class _DeclaredLimit:
+    """Turns away a body that says it is too long, before anything is done that the answer would then deny."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+        if declared.isdecimal() and int(declared[:20]) > _MAX_BODY_BYTES:
+            answer = await _refusal(Request(scope), HTTPException(413))
+            await answer(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class _SafeHeaders:
@@ -51,9 +79,8 @@ class _SafeHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                extra = dict(_HEADERS)
-                if not scope["path"].startswith("/static/"):
-                    extra[b"cache-control"] = b"no-store"
+                fresh = {} if scope["path"].startswith("/static/") else {b"cache-control": _NO_STORE}
+                extra = _HEADERS | fresh
                 kept = [(name, value) for name, value in message["headers"] if name not in extra]
                 message = {**message, "headers": [*kept, *extra.items()]}
             await send(message)
@@ -82,7 +109,10 @@ async def _failure(request: Request, exc: Exception) -> Response:
     _log.error("request failed", route=_route(request), error=type(exc).__name__)
     pages: Pages = request.app.state.pages
     said = "Something went wrong on our side. Nothing was changed; please try again in a minute."
-    return HTMLResponse(pages.render("error.html", title="Sorry", said=said), status_code=500)
+    answer = HTMLResponse(pages.render("error.html", title="Sorry", said=said), status_code=500)
+    # This handler stands outside the middleware that puts them on every other answer.
+    answer.raw_headers += [*_HEADERS.items(), (b"cache-control", _NO_STORE)]
+    return answer
 
 
 def _route(request: Request) -> str:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData
@@ -40,7 +40,10 @@ def form(pages: PagesDep) -> HTMLResponse:
 @router.post("/subscribe", response_class=HTMLResponse)
 async def subscribe(request: Request, app: AppDep, pages: PagesDep) -> HTMLResponse:
     """Take a sign-up; the answer is the same whether or not the address is known."""
-    typed = _typed(await request.form(max_fields=_MAX_FIELDS, max_files=0))
+    try:
+        typed = _typed(await request.form(max_fields=_MAX_FIELDS, max_files=0))
+    except UnicodeError as exc:  # a charset that cannot be decoded, named by the sender
+        raise HTTPException(400) from exc
     errors = {name: "too long" for name, value in typed.items() if len(str(value)) > _MAX_FIELD_CHARS}
     errors |= _address_error(typed["email"])
     values = {
@@ -59,12 +62,17 @@ def _typed(form: FormData) -> dict[str, Any]:
     """Return what was typed, a text for each field and a list for the topics; fields we do not know are ignored."""
     names = ("email", *Preferences.model_fields)
     typed: dict[str, Any] = {name: _text(form, name) for name in names if name != "topics"}
-    return typed | {"topics": [value for value in form.getlist("topics") if isinstance(value, str)]}
+    return typed | {"topics": [_storable(value) for value in form.getlist("topics") if isinstance(value, str)]}
 
 
 def _text(form: FormData, name: str) -> str:
     value = form.get(name, "")
-    return value.strip() if isinstance(value, str) else ""
+    return _storable(value).strip() if isinstance(value, str) else ""
+
+
+def _storable(text: str) -> str:
+    """Replace halves of characters, which some charsets can spell and no answer can carry."""
+    return text.encode(errors="replace").decode()
 
 
 def _defaults() -> dict[str, Any]:
@@ -93,20 +101,13 @@ def _page(pages: Pages, *, typed: Mapping[str, Any], errors: Mapping[str, str], 
 
 
 @lru_cache(maxsize=1)
-def _zones() -> Sequence[str]:
-    """Return the zones people live in."""
-    places = {
-        "Africa",
-        "America",
-        "Antarctica",
-        "Asia",
-        "Atlantic",
-        "Australia",
-        "Europe",
-        "Indian",
-        "Pacific",
+def _zones() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return the zones people live in by continent, each as its name and its place."""
+    continents = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+    names = sorted(available_timezones())
+    return {
+        continent: [
+            (name, name.partition("/")[2].replace("_", " ")) for name in names if name.startswith(f"{continent}/")
+        ]
+        for continent in continents
     }
-    return [
-        "UTC",
-        *sorted(name for name in available_timezones() if name.split("/")[0] in places and "/" in name),
-    ]

@@ -22,7 +22,7 @@ def opened(token: str, request: Request, app: AppDep) -> Response:
         delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
     except TokenError:
         return Response(_PIXEL, media_type="image/gif")
-    if request.method == "GET":
+    if not _unseen(request):
         with app.db.session() as session:
             record.opened(session, delivery_id, app.now(), app.settings.tracking)
     return Response(_PIXEL, media_type="image/gif")
@@ -34,11 +34,14 @@ def clicked(token: str, paper_id: int, kind: str, request: Request, app: AppDep)
     delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
     if not 0 < paper_id <= _MAX_ID:
         raise TokenError("this link is not valid")
-    # Asking not to be tracked (DNT, Global Privacy Control) is heard, and so is a scanner's HEAD.
-    unseen = request.method == "HEAD" or "1" in (request.headers.get("dnt"), request.headers.get("sec-gpc"))
-    tracking = "off" if unseen else app.settings.tracking
+    tracking = "off" if _unseen(request) else app.settings.tracking
     with app.db.session() as session:
         target = record.clicked(session, delivery_id, paper_id, kind, app.now(), tracking)
     if target is None:
         raise TokenError("this link is not valid")
     return RedirectResponse(target, status_code=302)
+
+
+def _unseen(request: Request) -> bool:
+    """Whether to look away: asked not to track (DNT, Global Privacy Control), or a scanner's HEAD."""
+    return request.method == "HEAD" or "1" in (request.headers.get("dnt"), request.headers.get("sec-gpc"))

@@ -8,6 +8,7 @@ from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT
 from newsletter.papers.textclean import clean
 
 _MAX_NAME = 200
+_YEARS = range(1600, 2200)  # beyond year 1 or 9999 by a zone's shift, PostgreSQL's driver reads no row
 
 
 def text(value: Any, limit: int) -> str:  # noqa: ANN401  decoded JSON
@@ -16,10 +17,15 @@ def text(value: Any, limit: int) -> str:  # noqa: ANN401  decoded JSON
 
 
 def names(values: Any) -> tuple[str, ...]:  # noqa: ANN401
-    """Return a list of short texts, each once, without empty ones."""
+    """Return a list of short texts in order, without empty ones; two people may have one name."""
     if not isinstance(values, list):
         return ()
-    return tuple(dict.fromkeys(filter(None, (text(value, _MAX_NAME) for value in values[:MAX_AUTHORS]))))
+    return tuple(filter(None, (text(value, _MAX_NAME) for value in values[:MAX_AUTHORS])))
+
+
+def terms(values: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return a list of short texts in order, each once, without empty ones."""
+    return tuple(dict.fromkeys(names(values)))
 
 
 def count(value: Any) -> int | None:  # noqa: ANN401
@@ -35,9 +41,10 @@ def instant(value: Any) -> datetime | None:  # noqa: ANN401
         return None
     try:
         parsed = datetime.fromisoformat(value.strip())
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        parsed = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return parsed if parsed.year in _YEARS else None
 
 
 def mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401

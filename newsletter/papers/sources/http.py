@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util.retry import Retry
 
 from newsletter import __version__, clock
@@ -59,12 +60,13 @@ class Web:
                 if response.status_code in _REFUSALS:
                     raise SourceError(f"answered {response.status_code} {response.reason}")
                 return Answer(response.status_code, self._body(response))
-        except requests.RequestException as exc:
+        except (requests.RequestException, HTTPError, ValueError) as exc:
             raise SourceError(_say(exc)) from exc
 
     def _body(self, response: requests.Response) -> bytes:
         started, body = clock.monotonic(), bytearray()
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        # read1 gives what has come; iter_content waits for a whole chunk, however slowly it trickles.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise SourceError(f"answered more than {MAX_BODY_BYTES // 2**20} MiB")
@@ -73,16 +75,23 @@ class Web:
         return bytes(body)
 
 
-def _say(exc: requests.RequestException) -> str:
-    # Messages of the libraries name objects in memory; people want the kind of trouble.
-    if isinstance(exc, requests.ConnectTimeout):
-        return "does not answer (connecting timed out)"
-    if isinstance(exc, requests.Timeout) or "timed out" in str(exc):
+# Messages of the libraries name objects in memory; people want the kind of trouble. The first that fits counts.
+_SAID: tuple[tuple[type[Exception], str], ...] = (
+    (requests.ConnectTimeout, "does not answer (connecting timed out)"),
+    (requests.Timeout, "does not answer in time"),
+    (requests.TooManyRedirects, "redirects too often"),
+    (requests.exceptions.SSLError, "has no valid certificate"),
+    (requests.ConnectionError, "cannot be reached, or hung up"),
+    (ProtocolError, "hung up in the middle of its answer"),
+)
+
+
+def _say(exc: Exception) -> str:
+    if "timed out" in str(exc) and not isinstance(exc, requests.ConnectTimeout):
         return "does not answer in time"
-    if isinstance(exc, requests.TooManyRedirects):
-        return "redirects too often"
-    if isinstance(exc, requests.exceptions.SSLError):
-        return "has no valid certificate"
-    if isinstance(exc, requests.ConnectionError):
-        return "cannot be reached, or hung up"
+    for kind, said in _SAID:
+        if isinstance(exc, kind):
+            return said
+    if isinstance(exc, ValueError) and not isinstance(exc, requests.RequestException):
+        return "redirects to something that is not an address"
     return f"failed: {type(exc).__name__}"

@@ -84,7 +84,7 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
         abstract=fields.text(paper.get("summary") or outer.get("summary"), MAX_ABSTRACT),
         summary=fields.text(paper.get("ai_summary"), MAX_TITLE),
         authors=_authors(paper.get("authors")),
-        keywords=fields.names(paper.get("ai_keywords")),
+        keywords=fields.terms(paper.get("ai_keywords")),
         organization=fields.text(organization.get("fullname") or organization.get("name"), 200),
         url=f"https://arxiv.org/abs/{arxiv_id}",
         pdf_url=f"https://arxiv.org/pdf/{arxiv_id}",

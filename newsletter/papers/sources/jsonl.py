@@ -1,5 +1,6 @@
 """Papers from JSON Lines: one object a line, only ``title`` is required."""
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ def parse_lines(
     dropped: Counter[str] = Counter()
     notes: list[str] = []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not line.removeprefix(codecs.BOM_UTF8).strip():
             continue
         record, trouble = _parse_line(line, listed_at, now)
         if record is not None:
@@ -95,8 +96,8 @@ def _record(value: dict[str, Any], key: str, title: str, listed_at: datetime | N
         abstract=fields.text(value.get("abstract"), MAX_ABSTRACT),
         summary=fields.text(value.get("summary"), MAX_TITLE),
         authors=fields.names(value.get("authors")),
-        categories=fields.names(value.get("categories")),
-        keywords=fields.names(value.get("keywords")),
+        categories=fields.terms(value.get("categories")),
+        keywords=fields.terms(value.get("keywords")),
         organization=fields.text(value.get("organization"), 200),
         url=web_address(value.get("url")) or default_url,
         pdf_url=web_address(value.get("pdf_url")) or (f"https://arxiv.org/pdf/{arxiv_id}" if arxiv_id else ""),
@@ -114,6 +115,16 @@ def _warnings(value: dict[str, Any]) -> str:
     if value.get("published_at") is not None and fields.instant(value["published_at"]) is None:
         said.append("published_at is not a date")
     said += [
+        f"{name} is not a text"
+        for name in ("abstract", "summary", "organization")
+        if not isinstance(value.get(name) or "", str)
+    ]
+    said += [
+        f"{name} is not a list of texts"
+        for name in ("authors", "categories", "keywords")
+        if not _are_texts(value.get(name) or [])
+    ]
+    said += [
         f"{name} is not an http(s) address"
         for name in ("url", "pdf_url", "code_url", "project_url")
         if value.get(name) and not web_address(value[name])
@@ -124,3 +135,7 @@ def _warnings(value: dict[str, Any]) -> str:
         if value.get(name) is not None and fields.count(value[name]) is None
     ]
     return ", ".join(said[:5])
+
+
+def _are_texts(values: Any) -> bool:  # noqa: ANN401  decoded JSON
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -1,0 +1,136 @@
+"""TLS is required unless the URL says otherwise; against a real SMTP server with a certificate of our own."""
+
+import datetime as dt
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from fakes import SmtpServer, free_port
+from newsletter import pipeline
+from newsletter.app import App
+from newsletter.delivery.models import Delivery
+from newsletter.delivery.transports.smtp import SmtpTransport
+from samples import add_papers, add_readers, open_and_queue, record
+from sqlmodel import select
+
+
+class Inbox:
+    """Keeps what the server accepted."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bool, Envelope]] = []
+
+    async def handle_DATA(self, _server: object, session: Session, envelope: Envelope) -> str:
+        self.messages.append((session.ssl is not None, envelope))
+        return "250 2.0.0 kept"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = serialization.PrivateFormat.PKCS8
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()))
+    return files
+
+
+def login(_server: object, _session: object, _envelope: object, _mechanism: str, data: object) -> AuthResult:
+    good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"user", b"p@ss/word")
+    return AuthResult(success=good, handled=good)
+
+
+@pytest.fixture
+def relay(certificate: tuple[Path, Path]) -> Iterator[tuple[Controller, Inbox]]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    inbox = Inbox()
+    controller = Controller(
+        inbox,
+        hostname="localhost",
+        port=free_port(),
+        tls_context=context,
+        require_starttls=True,
+        authenticator=login,
+        auth_required=True,
+    )
+    controller.start()
+    yield controller, inbox
+    controller.stop()
+
+
+def deliver(app: App, trusted: Path | None) -> Delivery:
+    relay = app.settings.relay
+    assert relay is not None
+    context = ssl.create_default_context(cafile=str(trusted) if trusted else None)
+    app = replace(app, transport=SmtpTransport(relay, tls=context))
+    add_papers(app, [record(1)])
+    add_readers(app, 1)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    app.transport.close()
+    with app.db.snapshot() as session:
+        return session.exec(select(Delivery)).one()
+
+
+def test_a_mail_goes_over_starttls_with_a_login(
+    make_app: Callable[..., App], sqlite_url: str, relay: tuple[Controller, Inbox], certificate: tuple[Path, Path]
+) -> None:
+    controller, inbox = relay
+    app = make_app(sqlite_url, smtp_url=f"smtp://user:p%40ss%2Fword@localhost:{controller.port}?timeout=10")
+    assert deliver(app, certificate[0]).state == "sent"
+    ((encrypted, envelope),) = inbox.messages
+    assert encrypted
+    assert envelope.rcpt_tos == ["reader0@example.org"]
+    assert (envelope.mail_from or "").startswith("bounce+1-")
+
+
+def test_a_wrong_password_defers_and_names_no_secret(
+    make_app: Callable[..., App], sqlite_url: str, relay: tuple[Controller, Inbox], certificate: tuple[Path, Path]
+) -> None:
+    controller, inbox = relay
+    found = deliver(
+        make_app(sqlite_url, smtp_url=f"smtp://user:wrongsecret@localhost:{controller.port}?timeout=10"), certificate[0]
+    )
+    assert (found.state, found.code) == ("deferred", 535)
+    assert "wrongsecret" not in (found.reply or "")
+    assert not inbox.messages
+
+
+def test_a_certificate_nobody_vouches_for_defers(
+    make_app: Callable[..., App], sqlite_url: str, relay: tuple[Controller, Inbox]
+) -> None:
+    controller, inbox = relay
+    found = deliver(
+        make_app(sqlite_url, smtp_url=f"smtp://user:p%40ss%2Fword@localhost:{controller.port}?timeout=10"), None
+    )
+    assert found.state == "deferred"
+    assert "certificate" in (found.reply or "")
+    assert not inbox.messages
+
+
+def test_a_relay_that_does_not_offer_starttls_gets_no_plain_text(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer
+) -> None:
+    found = deliver(make_app(sqlite_url, smtp_url=f"smtp://127.0.0.1:{smtp.server_address[1]}?timeout=5"), None)
+    assert found.state == "deferred"
+    assert "STARTTLS" in (found.reply or "")
+    assert not smtp.accepted

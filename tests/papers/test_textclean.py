@@ -1,0 +1,153 @@
+"""Text from outside, safe to keep."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from samples import HOSTILE
+
+from newsletter.papers.textclean import clean, shorten, teaser, web_address
+
+ANY_TEXT = st.text(st.characters())
+# Runs of these are where cleaning twice could differ from cleaning once.
+TRICKY = st.text(
+    st.sampled_from("ae \t\n\x00\x1b\u200b\u0301\u0316\u202e\u2066\u2028\ud800\udc00\ufeff\u1100\u1161…-,.")
+)
+LIMITS = st.integers(1, 60)
+
+
+@given(st.one_of(ANY_TEXT, TRICKY), LIMITS)
+@example("e\u200b\u0301", 20)
+@example("a \x00 b", 20)
+@example("a" + "\u0301" * 50, 10)
+@example("u\u0308\u0304" * 30, 20)
+def test_clean_text_is_clean_and_stays_as_it_is(text: str, limit: int) -> None:
+    cleaned = clean(text, limit)
+    assert clean(cleaned, limit) == cleaned
+    assert len(cleaned) <= limit
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert cleaned == " ".join(cleaned.split())
+    assert not any(unicodedata.category(char) in {"Cc", "Cs"} for char in cleaned)
+    assert not any(unicodedata.bidirectional(char) in {"LRO", "RLO", "LRE", "RLE", "PDF", "LRI"} for char in cleaned)
+    cleaned.encode()
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_becomes_one_printable_line(hostile: str) -> None:
+    assert len(clean(hostile, 300).splitlines()) == 1
+    assert clean(hostile, 300).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        ("Encoder for Large Multimodal\n  Models", "Encoder for Large Multimodal Models"),
+        ("a\x00b\x1b[31mc", "ab[31mc"),
+        ("cut \ud83d here", "cut here"),
+        ("safe \u202egnp.exe\u202c", "safe gnp.exe"),
+        ("mark\u061c \u200e\u200fend", "mark end"),
+        ("<b> &amp; {{7*7}} $x$ \\alpha", "<b> &amp; {{7*7}} $x$ \\alpha"),
+        ("اردو می\u200cخواهم", "اردو می\u200cخواهم"),  # Persian needs its non-joiner
+        ("\U0001f469\u200d\U0001f52c", "\U0001f469\u200d\U0001f52c"),  # and a scientist her joiner
+        ("Caf\u0065\u0301", "Café"),
+    ],
+)
+def test_nothing_else_is_touched(raw: str, kept: str) -> None:
+    assert clean(raw, 200) == kept
+
+
+def test_a_megabyte_of_accents_is_cut_before_it_is_sorted() -> None:
+    assert len(clean("a" + "\u0301\u0316" * 500_000, 1_000)) <= 1_000
+
+
+@given(ANY_TEXT, LIMITS)
+def test_shortened_text_says_that_it_is_shortened(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+    assert len(short) <= limit
+    assert short == text if len(text) <= limit else short.endswith("…")
+
+
+def test_text_is_cut_at_a_word_and_never_between_a_letter_and_its_accent() -> None:
+    assert shorten("one two three four", 12) == "one two…"
+    assert shorten("x" * 50, 10) == "x" * 9 + "…"
+    assert shorten("abcdefx\u0323\u0323yz", 9) == "abcdef…"
+
+
+def test_a_teaser_is_whole_sentences_as_long_as_they_fit() -> None:
+    abstract = "We do this. It works well! Does it scale? Yes. " + "And so on and on. " * 50
+    assert teaser("", abstract, 45) == "We do this. It works well! Does it scale?"
+    assert teaser("Said by the source.", abstract, 45) == "Said by the source."
+    assert teaser("", "", 45) == ""
+    assert teaser("", "拡散モデルを使う。速い。", 9) == "拡散モデルを使う。"
+
+
+@given(ANY_TEXT, ANY_TEXT, LIMITS)
+def test_a_teaser_is_never_longer_than_allowed(summary: str, abstract: str, limit: int) -> None:
+    assert len(teaser(summary, abstract, limit)) <= limit
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "https://github.com/a/b",
+        "http://example.org:8080/x?y=1&z=%20#top",
+        "https://medium.com/@someone/a-post",
+        "HTTPS://EXAMPLE.ORG/",
+    ],
+)
+def test_plain_web_addresses_are_kept_as_they_are(good: str) -> None:
+    assert web_address(good) == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        7,
+        [],
+        {"url": "https://example.org"},
+        "",
+        "example.org",
+        "/papers/1",
+        "//example.org/x",
+        "javascript:alert(1)",
+        "JavaScript:alert(1)//https://example.org",
+        " javascript:alert(1)",
+        "java\nscript:alert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "data:text/html;base64,PHNjcmlwdD4=",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "ftp://example.org/x",
+        "mailto:a@example.org",
+        "https://",
+        "https:example.org",
+        "https://localhost/x",
+        "https://github.com@evil.example/",
+        "https://user:password@example.org/",
+        "https://:password@example.org/",
+        "https://example.org:port/",
+        "https://example.org:99999/",
+        "http://[::1/",
+        'https://example.org/"onmouseover="alert(1)',
+        "https://example.org/<script>",
+        "https://example.org/a b",
+        "https://example.org/a\r\nb",
+        "https://example.org/\x00",
+        "https://example.org\\@evil.example/",
+        "https://еxample.org/",
+        "https://example.org/\u202e",
+        "https://example.org/" + "x" * 5_000,
+    ],
+)
+def test_what_could_be_anything_but_a_link_is_left_out(bad: object) -> None:
+    assert web_address(bad) == ""
+
+
+@given(st.one_of(ANY_TEXT, ANY_TEXT.map(lambda tail: f"https://{tail}")))
+def test_an_address_that_is_kept_is_plain(text: str) -> None:
+    kept = web_address(text)
+    assert kept in {"", text}
+    assert kept.isascii()
+    assert not set(kept) & set(" <>\"'\\\n\r\t\x00")
