@@ -24,6 +24,7 @@ from newsletter.rendering.views import Card, Tokens, card, digest_values
 
 MAX_HTML_BYTES = 80 * 1024  # clients clip near 102 KB
 _SOFT_BREAK = b"=\r\n"
+_MAX_LINE = 76  # with the "=" of a soft break (RFC 2045, section 6.7)
 # Control characters cannot occur in cleaned text, so nothing a stranger wrote looks like a slot.
 _SLOT = re.compile("\x02([a-z_]+)\x03")
 _OWN_BYTES = 4 * 1024  # room for a reader's own strings outside the cards
@@ -151,6 +152,16 @@ def quoted_printable(text: str) -> bytes:
     return binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
+def _piece(text: str) -> bytes:
+    """Return `text` encoded, with room on its last line for the soft break that joins it to the next piece."""
+    encoded = quoted_printable(text)
+    last = encoded.rpartition(b"\r\n")[2]
+    if len(last) <= _MAX_LINE - len(_SOFT_BREAK[:1]):
+        return encoded
+    cut = -3 if last[-3:-2] == b"=" else -1  # never inside an encoded byte
+    return encoded[:cut] + _SOFT_BREAK + encoded[cut:]
+
+
 def _slot(name: str) -> str:
     return Markup(f"\x02{name}\x03")  # noqa: S704  a constant; escaping would not touch it, but would copy it
 
@@ -158,7 +169,7 @@ def _slot(name: str) -> str:
 def _formatted(text: str) -> bytes:
     """Return encoded pieces as one %-format with the slots' names."""
     pieces = [
-        b"%%(%b)b" % part.encode() if n % 2 else quoted_printable(part).replace(b"%", b"%%")
+        b"%%(%b)b" % part.encode() if n % 2 else _piece(part).replace(b"%", b"%%")
         for n, part in enumerate(_SLOT.split(text))
     ]
     return _SOFT_BREAK.join(pieces)
@@ -166,9 +177,9 @@ def _formatted(text: str) -> bytes:
 
 @lru_cache(maxsize=20_000)
 def _plain(text: str) -> bytes:
-    return quoted_printable(text)
+    return _piece(text)
 
 
 @lru_cache(maxsize=20_000)
 def _escaped(text: str) -> bytes:
-    return quoted_printable(str(escape(text)))
+    return _piece(str(escape(text)))

@@ -93,7 +93,7 @@ def _page(pages: Pages, *, typed: Mapping[str, Any], errors: Mapping[str, str], 
         "subscribe.html",
         typed=typed,
         errors=errors,
-        topics=list(TOPICS),
+        topics=list(dict.fromkeys((*TOPICS, *typed["topics"]))),
         zones=_zones(),
         cadences=list(Cadence),
     )

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from crash_worker import POINTS
 from fakes import Session, SmtpServer
+from samples import add_papers, add_readers, open_and_queue, record
+
 from newsletter import clock, pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.ledger import HANDOFF_LEASE
 from newsletter.delivery.store import Accounting
-from samples import add_papers, add_readers, open_and_queue, record
 
 READERS = 8
 WORKER = Path(__file__).with_name("crash_worker.py")

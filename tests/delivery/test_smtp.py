@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from fakes import Clock, Session, SmtpServer
+from samples import add_papers, add_readers, open_and_queue, record
+from sqlmodel import select
+
 from newsletter import membership, pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
@@ -14,8 +17,6 @@ from newsletter.delivery.store import Accounting
 from newsletter.delivery.transports.smtp import dot_stuffed
 from newsletter.issues.models import Issue
 from newsletter.subscribers.models import Suppression
-from samples import add_papers, add_readers, open_and_queue, record
-from sqlmodel import select
 
 READERS = 6
 Run = Callable[..., tuple[App, Accounting]]

@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fakes import SmtpServer, free_port
+from samples import add_papers, add_readers, open_and_queue, record
+from sqlmodel import select
+
 from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
 from newsletter.delivery.transports.smtp import SmtpTransport
-from samples import add_papers, add_readers, open_and_queue, record
-from sqlmodel import select
 
 
 class Inbox:

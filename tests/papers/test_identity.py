@@ -89,7 +89,7 @@ def test_every_spelling_of_a_doi_is_one_key(spelling: str) -> None:
         "10.1101",
         "10.1101/",
         "10.1/short-prefix",
-        "10.48550/arXiv.",
+        "10.48550/arXiv.2503.0213",
         "２６０８.１７２５３",
         "٢٦٠٨.١٧٢٥٣",
     ],

@@ -116,7 +116,7 @@ def test_interests_are_named_once_each_in_the_order_they_were_given() -> None:
 _texts = st.lists(st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE).map(lambda text: text[:90])), max_size=12)
 
 
-@given(st.fixed_dictionaries({name: _texts for name in LISTS}))
+@given(st.fixed_dictionaries(dict.fromkeys(LISTS, _texts)))
 def test_wishes_read_back_from_where_they_are_kept_are_the_same(values: dict[str, list[str]]) -> None:
     wishes = parse_preferences(values)
     kept = wishes.model_dump(mode="json")

@@ -1,0 +1,90 @@
+"""The pool: what a paper holds, and how well it answers."""
+
+import numpy as np
+import pytest
+
+from newsletter.ranking.pool import Pool
+from newsletter.ranking.types import Document, Interest
+
+PAPERS = (
+    Document(1, "Diffusion models for protein design", "We train large language models.", ("Ada Example",), ("cs.LG",)),
+    Document(
+        2, "Policy gradients under a shift of the distribution", "Zero-shot. LLMs help.", ("J. Smith",), ("q-bio",)
+    ),
+    Document(3, "拡散モデルによる画像生成", "画像を生成する", ("山田太郎",), ()),
+    Document(4, "", "", (), ()),
+    Document(5, "C++ & R&D: 100% of *it*", "the of and", (), ("cs.CL",)),
+)
+
+
+def held(phrase: str) -> list[int]:
+    pool = Pool(PAPERS)
+    return [int(id_) for id_ in pool.ids[pool.mentions(phrase)]]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "ids"),
+    [
+        ("diffusion model", [1]),
+        ("DIFFUSION   Models", [1]),
+        ("protein designs", [1]),
+        ("models diffusion", []),
+        ("design we train", []),
+        ("LLM", [2]),
+        ("LLMs", [2]),
+        ("off-policy", []),
+        ("out-of-distribution", []),
+        ("few-shot", []),
+        ("zero shot", [2]),
+        ("拡散", [3]),
+        ("画像生成", [3]),
+        ("散拡", []),
+        ("the", [2, 5]),
+        ("100%", [5]),
+        ("%", [5]),
+        ("*", [5]),
+        ("", []),
+        ("  ", []),
+        ("x" * 10_000, []),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_paper_mentions_a_phrase_when_its_words_stand_side_by_side(phrase: str, ids: list[int]) -> None:
+    assert held(phrase) == ids
+
+
+def test_papers_stand_hottest_first_and_then_by_id_whatever_order_they_came_in() -> None:
+    papers = [Document(n, f"Paper {n}", trend=trend) for n, trend in ((3, 0.5), (1, 0.5), (2, 0.9), (4, 0.1))]
+    assert list(Pool(papers).ids) == list(Pool(papers[::-1]).ids) == [2, 1, 3, 4]
+
+
+def test_author_and_category_are_found_in_any_spelling_but_never_by_a_part() -> None:
+    pool = Pool(PAPERS)
+    assert list(pool.ids[pool.written_by("ada  EXAMPLE")]) == [1]
+    assert list(pool.ids[pool.written_by("J Smith")]) == [2]
+    assert list(pool.ids[pool.filed_under("CS.lg")]) == [1]
+    for nobody in ("Ada", "Smith", "", " ", "!?"):
+        assert not pool.written_by(nobody).any()
+    for nothing in ("cs", "cs.L", "", "."):
+        assert not pool.filed_under(nothing).any()
+
+
+@pytest.mark.parametrize("papers", [(), PAPERS[3:4], PAPERS[:1], PAPERS])
+def test_match_is_a_cosine_for_every_pool_and_every_interest(papers: tuple[Document, ...]) -> None:
+    pool = Pool(papers)
+    for phrases in ((), ("",), ("the",), ("diffusion",), ("diffusion", "LLM"), ("nothing like it",), ("x y " * 2_500,)):
+        match = pool.match(Interest("label", phrases))
+        assert match.shape == (len(papers),)
+        assert np.isfinite(match).all()
+        assert ((match >= 0) & (match <= 1 + 1e-9)).all()
+
+
+def test_word_of_the_title_counts_more_than_one_of_the_text() -> None:
+    pool = Pool([Document(1, "Graphs", "Some other words"), Document(2, "Some other words", "Graphs")])
+    title, body = pool.match(Interest("graphs", ("graphs",)))
+    assert title > body > 0
+
+
+def test_identical_papers_match_alike() -> None:
+    pool = Pool([Document(n, "Graphs and proteins", "They meet.") for n in range(5)])
+    assert len(set(pool.match(Interest("graphs", ("graphs",))))) == 1

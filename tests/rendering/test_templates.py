@@ -1,0 +1,59 @@
+"""Mail templates: complete trios, compiled once, strict about names."""
+
+from pathlib import Path
+
+import jinja2
+import pytest
+from conftest import ROOT
+
+from newsletter.delivery.models import Mail
+from newsletter.errors import SettingsError
+from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.templates import Templates, compile_mjml, find_root
+
+NOTICE = {
+    "site": Letterhead("Daily Papers", "https://news.example.org", "1 Example Street"),
+    "hour": 8,
+    "timezone": "Europe/Berlin",
+    "confirm_url": "https://news.example.org/confirm/t",
+    "unsubscribe_url": "https://news.example.org/u/t",
+}
+
+
+@pytest.mark.parametrize("mail", [Mail.CONFIRMATION, Mail.WELCOME])
+def test_a_notice_says_the_same_in_text_and_html(mail: Mail) -> None:
+    content = Templates().mail(mail).render(NOTICE)
+    for part in (content.text, content.html):
+        assert "https://news.example.org/u/t" in part
+        assert "1 Example Street" in part
+    assert 5 < len(content.subject) < 80
+    assert "\n" not in content.subject
+    assert content.html.startswith("<!DOCTYPE html>")
+    assert 'lang="en"' in content.html
+    assert "prefers-color-scheme: dark" in content.html
+    assert "<!--%" not in content.html
+    assert "{{" not in content.html + content.text + content.subject
+
+
+def test_the_confirmation_holds_its_link_in_both_parts() -> None:
+    content = Templates().mail(Mail.CONFIRMATION).render(NOTICE)
+    assert NOTICE["confirm_url"] in content.text
+    assert f'href="{NOTICE["confirm_url"]}"' in content.html
+
+
+def test_a_name_that_is_missing_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        Templates().mail(Mail.WELCOME).render({name: value for name, value in NOTICE.items() if name != "hour"})
+
+
+def test_mjml_is_compiled_once_for_each_text() -> None:
+    compile_mjml.cache_clear()
+    for _ in range(3):
+        Templates().mail(Mail.WELCOME)
+    assert compile_mjml.cache_info().misses == 1
+
+
+def test_a_folder_without_templates_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=tmp_path.name):
+        find_root(tmp_path)
+    assert find_root(None) == ROOT / "templates"

@@ -1,0 +1,154 @@
+"""The joined message decodes to exactly what rendering the templates for that reader gives."""
+
+import quopri
+import re
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import HOSTILE, record
+
+from newsletter.issues.compose import DigestPick, Edition, Selection
+from newsletter.issues.models import IssueCandidate
+from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, Paper
+from newsletter.papers.textclean import clean
+from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.links import Links
+from newsletter.rendering.templates import Content, Templates
+from newsletter.rendering.typeset import MAX_HTML_BYTES, Press, quoted_printable
+from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.subscribers.preferences import Preferences
+
+DAY = date(2026, 8, 5)
+TOKENS = Tokens("r" * 38, "u" * 38)
+SITE = Letterhead("Daily Papers", "https://news.example.org", "1 Example Street")
+
+
+@lru_cache(maxsize=1)
+def templates() -> Templates:
+    return Templates()
+
+
+def paper(number: int, title: str, abstract: str = "", authors: Sequence[str] = ()) -> Paper:
+    made = record(number, clean(title, MAX_TITLE) or "x", abstract=clean(abstract, MAX_ABSTRACT))
+    fields = {
+        name: getattr(made, name) for name in ("key", "title", "abstract", "url", "pdf_url", "listed_at", "source")
+    }
+    names = [clean(name, 200) for name in authors]
+    at = {"first_seen_at": made.listed_at, "updated_at": made.listed_at}
+    return Paper(
+        id=number,
+        authors=names,
+        organization=clean(title, 200),
+        code_url="https://example.org/code?a=1&b=2",
+        **fields,
+        **at,
+    )
+
+
+def edition(papers: Sequence[Paper]) -> Edition:
+    candidates = [IssueCandidate(issue_id=1, paper_id=each.id or 0, trend=0.5, upvotes=7) for each in papers]
+    return Edition(DAY, candidates, {each.id or 0: each for each in papers})
+
+
+def plain(edition_: Edition, selection: Selection, preferences: Preferences, links: Links) -> Content:
+    """Render the templates in full, the slow way."""
+    mail = templates().mail("digest")
+    digest = edition_.compose(preferences, selection)
+    cards = [card(edition_.papers[each.paper_id], links, TOKENS.read, each.reason) for each in selection.picks]
+    values = digest_values(digest, "", cards, SITE, links, TOKENS)
+    return mail.render(values)
+
+
+def printed(edition_: Edition, selection: Selection, preferences: Preferences, links: Links) -> Content:
+    """Print the typeset issue and decode it, as a mail client would."""
+    press = Press(templates().mail("digest"), edition_, SITE, links)
+    done = press.print(edition_.compose(preferences, selection), TOKENS)
+    for part in (done.text, done.html):
+        assert max(map(len, part.split(b"\r\n"))) <= 76
+        assert re.search(rb"\r(?!\n)|(?<!\r)\n|[^\t\r\n\x20-\x7e]", part) is None
+    decoded = [quopri.decodestring(part).decode().replace("\r\n", "\n") for part in (done.text, done.html)]
+    assert done.html_bytes == len(quopri.decodestring(done.html))
+    return Content(done.subject, *decoded)
+
+
+words = st.text(max_size=60) | st.sampled_from(HOSTILE) | st.text(alphabet="=.\t %\n<>&'\"é漢🦊\u0301", max_size=200)
+reasons = st.text(max_size=80).map(lambda text: clean(text, 200))
+
+
+@given(
+    titles=st.lists(st.tuples(words, words, st.lists(words, max_size=8)), min_size=1, max_size=4),
+    interest=st.lists(st.text(min_size=1, max_size=30), max_size=4),
+    reason=reasons,
+    tracked=st.booleans(),
+)
+def test_printed_mail_decodes_to_the_plain_render(
+    titles: list[tuple[str, str, list[str]]], interest: list[str], reason: str, tracked: bool
+) -> None:
+    papers = [paper(number, *parts) for number, parts in enumerate(titles, start=1)]
+    made, preferences = edition(papers), Preferences(keywords=tuple(interest))
+    picks = tuple(DigestPick(each.id or 0, 0.5, reason) for each in reversed(papers))
+    selection = Selection(len(papers), picks)
+    links = Links(SITE.base_url, tracked=tracked)
+    assert printed(made, selection, preferences, links) == plain(made, selection, preferences, links)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_arrives_as_text(text: str) -> None:
+    from html.parser import HTMLParser
+
+    seen: list[tuple[str, dict[str, str | None]]] = []
+    said: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            seen.append((tag, dict(attrs)))
+
+        def handle_data(self, data: str) -> None:
+            said.append(data)
+
+    harmless = edition([paper(1, "A title", "An abstract.", ["A"])])
+    hostile = edition([paper(1, text, text, [text])])
+    one = Selection(1, (DigestPick(1, 0.5, clean(text, 100)),))
+    links = Links(SITE.base_url, tracked=True)
+    tags = []
+    for made in (harmless, hostile):
+        seen.clear()
+        Reader().feed(printed(made, one, Preferences(keywords=("x",)), links).html)
+        tags.append([tag for tag, _ in seen])
+        assert not [name for _, attributes in seen for name in attributes if name.startswith("on")]
+        assert all((attributes.get("href") or "https:").startswith("http") for _, attributes in seen)
+    assert tags[0] == tags[1], "a text added or removed a tag"
+    assert clean(text, 100)[:40].rstrip("…") in "".join(said)
+
+
+def test_no_selection_exceeds_eighty_kibibytes() -> None:
+    papers = [paper(number, "&" * 1_000, "<" * 5_000, ["'" * 200] * 600) for number in range(1, 51)]
+    made = edition(papers)
+    links = Links(SITE.base_url, tracked=True)
+    press = Press(templates().mail("digest"), made, SITE, links)
+    selection = Selection(50, tuple(DigestPick(each.id or 0, 0.5, "“" * 200) for each in papers))
+    fitted = press.fit(selection)
+    assert 0 < len(fitted.picks) < 50
+    done = press.print(made.compose(Preferences(keywords=('"' * 100,) * 1), fitted), TOKENS)
+    assert done.html_bytes <= MAX_HTML_BYTES
+
+
+def test_fifty_ordinary_papers_fit() -> None:
+    papers = [
+        paper(number, "An ordinary title of an ordinary paper", "A sentence. " * 60, ["Ada Example"] * 6)
+        for number in range(1, 51)
+    ]
+    press = Press(templates().mail("digest"), edition(papers), SITE, Links(SITE.base_url, tracked=True))
+    selection = Selection(50, tuple(DigestPick(each.id or 0, 0.5, "matches “x”, 7 upvotes") for each in papers))
+    assert len(press.fit(selection).picks) >= 40
+
+
+@given(st.text())
+def test_quoted_printable_survives_any_text(text: str) -> None:
+    text = text.replace("\r", "")
+    encoded = quoted_printable(text)
+    assert quopri.decodestring(encoded).decode().replace("\r\n", "\n") == text
