@@ -49,6 +49,7 @@ def working(app: App) -> Iterator[App]:
 
 
 def _work(app: App, doorbell: "queue.Queue[int | None]") -> None:
+    _guarded("sweep", lambda: pipeline.sweep(app))
     while True:
         try:
             issue_id = doorbell.get(timeout=_SWEEP_SECONDS)

@@ -28,6 +28,7 @@ def scheduled(call: Callable[[str], None]) -> Iterator[BackgroundScheduler]:
     )
     for name, trigger in SCHEDULE.items():
         scheduler.add_job(call, trigger, args=[name], id=name)
+    scheduler.add_job(call, args=["sweep"])  # at once: what an earlier process left lying
     scheduler.start()
     try:
         yield scheduler

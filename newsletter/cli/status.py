@@ -1,11 +1,20 @@
 """``newsletter status``."""
 
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from newsletter.cli.frame import LOOK, open_app, print_json
 from newsletter.errors import InputError
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from newsletter.app import App
+    from newsletter.delivery.store import Accounting
+    from newsletter.issues.models import Issue
+    from newsletter.papers.models import Pull
 
 _ISSUES = 10
 
@@ -44,12 +53,11 @@ def status(
         raise typer.Exit(LOOK)
 
 
-def _read(app: Any, slot: str | None) -> tuple[dict[str, Any], list[Any]]:  # noqa: ANN401  App is imported late
+def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accounting]]":
     from newsletter.delivery import store as deliveries
     from newsletter.issues import store as issues
     from newsletter.papers import store as papers
     from newsletter.subscribers import store as subscribers
-    from newsletter.tracking import store as tracking
 
     now = app.now()
     with app.db.snapshot() as session:
@@ -60,34 +68,34 @@ def _read(app: Any, slot: str | None) -> tuple[dict[str, Any], list[Any]]:  # no
         accountings = [deliveries.accounting(session, each.id or 0, each.slot) for each in listed]
         oldest = deliveries.oldest_due(session, now)
         found = {
-            "issues": [
-                accounting.as_json()
-                | {
-                    "state": each.state,
-                    "stopped_why": each.stopped_why,
-                    "events": tracking.totals(session, each.id or 0),
-                }
-                for accounting, each in zip(accountings, listed, strict=True)
-            ],
-            "sources": [
-                {
-                    "source": pull.source,
-                    "last_pull": pull.finished_at.isoformat(),
-                    "last_success": good.isoformat() if good else None,
-                    "received": pull.received,
-                    "new": pull.new,
-                    "updated": pull.updated,
-                    "dropped": pull.dropped,
-                    "error": pull.error,
-                }
-                for pull, good in papers.latest_pulls(session)
-            ],
+            "issues": [_issue(session, each, which) for each, which in zip(listed, accountings, strict=True)],
+            "sources": [_source(pull, good) for pull, good in papers.latest_pulls(session)],
             "papers": papers.count(session),
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),
             "oldest_due_seconds": int((now - oldest).total_seconds()) if oldest else None,
         }
     return found, accountings
+
+
+def _issue(session: "Session", issue: "Issue", accounting: "Accounting") -> dict[str, Any]:
+    from newsletter.tracking import store as tracking
+
+    events = tracking.totals(session, issue.id or 0)
+    return accounting.as_json() | {"state": issue.state, "stopped_why": issue.stopped_why, "events": events}
+
+
+def _source(pull: "Pull", last_success: datetime | None) -> dict[str, Any]:
+    return {
+        "source": pull.source,
+        "last_pull": pull.finished_at.isoformat(),
+        "last_success": last_success.isoformat() if last_success else None,
+        "received": pull.received,
+        "new": pull.new,
+        "updated": pull.updated,
+        "dropped": pull.dropped,
+        "error": pull.error,
+    }
 
 
 def _line(source: dict[str, Any]) -> str:

@@ -51,8 +51,8 @@ class RawServer:
                 connection, _ = server.accept()
                 with connection:
                     connection.recv(65_536)
-                    connection.sendall(self.answers[min(self.asked, len(self.answers) - 1)])
                     self.asked += 1
+                    connection.sendall(self.answers[min(self.asked, len(self.answers)) - 1])
                     while self.trickle and not self.over.wait(0.01):
                         connection.sendall(self.trickle)
             except OSError:
@@ -139,7 +139,7 @@ def test_a_source_that_hangs_once_is_asked_again(huggingface: HuggingFaceServer)
     assert web(0.3).get(f"{huggingface.url}/api/daily_papers", {}).status == 200
 
 
-def test_a_source_that_hangs_in_the_middle_of_its_answer_is_given_up(huggingface: HuggingFaceServer) -> None:
+def test_a_source_that_hangs_in_the_middle_of_its_answer_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = threading.Event()
 

@@ -41,7 +41,7 @@ def test_stop_words_are_left_out_of_words_and_kept_in_every_word() -> None:
 
 
 def test_script_without_spaces_is_taken_character_by_character() -> None:
-    assert words("拡散モデル") == ["拡", "散", "モ", "デ", "ル"] or words("拡散モデル") == list("拡散モテル")
+    assert words("画像生成モ") == list("画像生成モ")
     assert words("확산모델x") == ["확", "산", "모", "델", "x"]
 
 
@@ -78,5 +78,5 @@ def test_two_categories_that_differ_in_a_point_are_two() -> None:
 def test_words_of_any_text_hold_neither_space_nor_sign(text: str) -> None:
     found = every_word(text)
     assert all(word and " " not in word and "|" not in word for word in found)
-    assert words(text) == [word for word in found if word in words(text)]
-    assert every_word(text.swapcase().swapcase()) is not None
+    rest = iter(found)
+    assert all(word in rest for word in words(text))

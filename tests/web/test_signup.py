@@ -55,7 +55,11 @@ def test_a_sign_up_writes_down_a_pending_subscriber_and_mails_a_confirmation(
 ) -> None:
     app = make_app(database_url)
     client = TestClient(create_web(app), follow_redirects=False)
-    typed = GOOD | {"topics": ["reasoning", "proteins"], "keywords": " protein  design, flow matching\r\nRAG;;", "x": "y"}
+    typed = GOOD | {
+        "topics": ["reasoning", "proteins"],
+        "keywords": " protein  design, flow matching\r\nRAG;;",
+        "x": "y",
+    }
     answer = client.post("/subscribe", data=typed)
     assert answer.status_code == 200
     assert "ada@example.org" in answer.text
@@ -171,7 +175,7 @@ def test_what_was_typed_comes_back_with_the_errors(client: TestClient) -> None:
         '<option value="7" selected>',
         '<option value="Europe/Berlin" selected>',
         '<option value="weekdays" selected>',
-        '<details open>',
+        "<details open>",
     ):
         assert kept in page
     assert "data-guess" not in page, "the zone they chose must not be guessed over"
