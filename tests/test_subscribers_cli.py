@@ -54,12 +54,6 @@ def test_subscriber_is_added_once_and_shown_as_they_are(subscribers: Run) -> Non
     }
 
 
-def test_wrong_wishes_are_one_line_that_names_each_of_them(subscribers: Run) -> None:
-    done = subscribers("add", "a@example.org", "--hour", "24", "--timezone", "Mars", "--cadence", "hourly")
-    assert done.returncode == 1
-    assert all(name in done.stderr for name in ("hour: '24'", "timezone: 'Mars'", "cadence: 'hourly'"))
-
-
 def test_import_reports_bad_lines_by_number_and_changes_nothing_the_second_time(
     subscribers: Run, make_app: Callable[..., App], postgresql_url: str, tmp_path: Path
 ) -> None:
@@ -78,13 +72,6 @@ def test_import_reports_bad_lines_by_number_and_changes_nothing_the_second_time(
     assert joined(app, "reader7@example.org") is State.UNSUBSCRIBED
     second = subscribers("import", "people.csv", "--confirmed", database_url=postgresql_url)
     assert (second.returncode, second.stdout) == (3, "0 added, 0 changed, 6 bad lines\n")
-
-
-def test_file_in_another_encoding_is_refused_whole(subscribers: Run, tmp_path: Path) -> None:
-    (tmp_path / "people.csv").write_bytes("email\nada@example.org\n".encode("utf-16"))
-    done = subscribers("import", "people.csv")
-    assert done.returncode == 1
-    assert "email among them" in done.stderr
 
 
 def test_export_is_read_as_it_was_and_holds_no_formula(subscribers: Run, app: App) -> None:

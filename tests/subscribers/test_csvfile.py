@@ -116,9 +116,9 @@ def test_quote_that_is_never_closed_names_all_the_lines_it_swallowed() -> None:
 
 
 def test_quote_that_swallows_a_long_file_is_given_up_and_the_rest_is_read() -> None:
-    rest = "".join(f"reader{number}@example.org,graphs\n" for number in range(10_000))
+    rest = "".join(f"reader{number}@example.org,graphs\n" for number in range(5_000))
     text = f'email,topics\na@example.org,"graphs\n{rest}'
-    assert "reader9999@example.org" in emails(text)
+    assert "reader4999@example.org" in emails(text)
     assert troubles(text)[0].startswith("lines 2 to ")
 
 

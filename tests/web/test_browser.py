@@ -139,7 +139,7 @@ def test_a_person_joins_and_leaves(site: App, visit: Callable[..., Page], script
     assert (person.hour, person.timezone, person.mutes) == (6, "Europe/Lisbon", ["crypto"])
 
 
-@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Argentina/Buenos_Aires", "Asia/Calcutta", "UTC"])
+@pytest.mark.parametrize("zone", ["America/Argentina/Buenos_Aires", "Asia/Calcutta"])
 def test_the_time_zone_is_guessed_from_the_browser(visit: Callable[..., Page], zone: str) -> None:
     page = visit(timezone_id=zone)
     guessed = page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
@@ -221,7 +221,8 @@ CONTRAST = """() => {
     return /, 0\\)$/.test(own) && node.parentElement ? behind(node.parentElement) : own; };
   const texts = [...document.querySelectorAll("body *")].filter((node) => node.checkVisibility()
     && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()) && node.localName !== "option");
-  return texts.map((node) => { const pair = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => b - a);
+  return texts.map((node) => {
+    const pair = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => b - a);
     return [(pair[0] + 0.05) / (pair[1] + 0.05), node.outerHTML.slice(0, 90)]; }).filter(([ratio]) => ratio < 4.5);
 }"""
 

@@ -99,15 +99,15 @@ def test_following_every_link_of_every_mail_changes_nothing(make_app: Callable[.
     assert dump(app) == before
 
 
-@pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
-def test_every_answer_carries_the_same_safe_headers(client: TestClient, method: str, path: str) -> None:
-    headers = client.request(method, path).headers
-    assert headers.get_list("content-security-policy") == [POLICY]
-    assert headers["referrer-policy"] == "no-referrer"
-    assert headers["x-content-type-options"] == "nosniff"
-    assert path.startswith("/static/") or headers["cache-control"] == "no-store"
-    assert "set-cookie" not in headers
+def test_every_answer_carries_the_same_safe_headers(client: TestClient, method: str) -> None:
+    for path in PAGES:
+        headers = client.request(method, path).headers
+        assert headers.get_list("content-security-policy") == [POLICY]
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert path.startswith("/static/") or headers["cache-control"] == "no-store"
+        assert "set-cookie" not in headers
 
 
 def test_a_failure_of_ours_is_a_page_with_the_safe_headers_too(make_app: Callable[..., App], tmp_path: Path) -> None:
@@ -205,35 +205,31 @@ def test_a_form_that_makes_no_sense_is_refused_and_writes_nothing(
     assert dump(app, events=True) == before
 
 
-@pytest.mark.parametrize("charset", ["undefined", "unicode_escape", "raw_unicode_escape", "utf-7", "hex", "idna", "no"])
-def test_no_charset_breaks_the_form(app: App, client: TestClient, charset: str) -> None:
+def test_no_charset_breaks_the_form(client: TestClient) -> None:
     parts = "".join(
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n\\ud800+2AA-\r\n' for name in ("email", "topics")
     )
-    kind = {"content-type": f"multipart/form-data; charset={charset}; boundary=b"}
-    assert client.post("/subscribe", content=f"{parts}--b--\r\n".encode(), headers=kind).status_code == 400
+    for charset in ("undefined", "unicode_escape", "raw_unicode_escape", "utf-7", "hex", "idna", "no", ""):
+        kind = {"content-type": f"multipart/form-data; charset={charset}; boundary=b"}
+        assert client.post("/subscribe", content=f"{parts}--b--\r\n".encode(), headers=kind).status_code == 400
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO"])
-@pytest.mark.parametrize("path", ["/", "/confirm/x", "/u/x", "/o/x.gif", "/c/x/1/page", "/healthz", "/static/site.css"])
-def test_a_wrong_method_is_refused(client: TestClient, method: str, path: str) -> None:
-    if method == "POST" and path in {"/confirm/x", "/u/x"}:
-        return
-    assert client.request(method, path).status_code == 405
+def test_a_wrong_method_is_refused(client: TestClient) -> None:
+    act = {"/subscribe", "/confirm/x", "/u/x"}
+    for path in (*act, "/", "/o/x.gif", "/c/x/1/page", "/healthz", "/readyz", "/static/site.css"):
+        for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO", *(() if path in act else ("POST",))):
+            assert client.request(method, path).status_code == 405
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/nowhere", "/docs", "/openapi.json", "/redoc", "/subscribe/", "/u", "/u/", "/confirm", "/o/x", "/c/x/1", "/static",
-     "/static/", "/static/..%2fserver.py", "/static/%00", "/static/" + "a" * 5_000, "/%ff", "/" + "x" * 9_000, "//e.org",
-     "/favicon.ico", "/.env"],
-)  # fmt: skip
-def test_an_unknown_address_is_a_plain_404(client: TestClient, path: str) -> None:
-    for method in ("GET", "HEAD", "POST"):
-        answer = client.request(method, f"http://testserver{path}", headers={"host": "evil.example.net"})
-        assert answer.status_code == (405 if method == "POST" and path.startswith("/static/") else 404)
-        assert "location" not in answer.headers
-        assert "evil.example.net" not in answer.text
+def test_an_unknown_address_is_a_plain_404(client: TestClient) -> None:
+    rooms = ("/docs", "/openapi.json", "/redoc", "/subscribe/", "/u", "/u/", "/confirm", "/o/x", "/c/x/1", "/static")
+    files = ("/static/", "/static/..%2fserver.py", "/static/%00", "/static/" + "a" * 5_000, "/favicon.ico", "/.env")
+    for path in (*rooms, *files, "/nowhere", "/%ff", "/" + "x" * 9_000, "//evil.example.net"):
+        for method in ("GET", "HEAD", "POST"):
+            answer = client.request(method, f"http://testserver{path}", headers={"host": "evil.example.net"})
+            assert answer.status_code == (405 if method == "POST" and path.startswith("/static/") else 404)
+            assert "location" not in answer.headers
+            assert "evil.example.net" not in answer.text
 
 
 def test_hostile_texts_in_the_address_line_are_never_echoed(client: TestClient) -> None:
