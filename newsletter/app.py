@@ -99,7 +99,10 @@ def build_app(
 def _keys(settings: Settings) -> list[str]:
     """Return the configured keys, newest first, or one that was made for this installation alone."""
     if settings.secret_key:
-        return [key for key in settings.secret_key.get_secret_value().split(",") if key]
+        keys = [key.strip() for key in settings.secret_key.get_secret_value().split(",") if key.strip()]
+        if not keys:
+            raise SettingsError("NEWSLETTER_SECRET_KEY holds no key")
+        return keys
     url = sa.make_url(settings.database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
         raise SettingsError("NEWSLETTER_SECRET_KEY must be set where the database is not a local file")

@@ -34,6 +34,7 @@ def configure(level: str = "INFO", *, json: bool = False, stream: TextIO | None 
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("newsletter").setLevel(level)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning; ours says it once, in plain words
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

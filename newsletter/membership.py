@@ -1,7 +1,9 @@
 """Readers join and leave: each step with the mail it asks for, in one transaction."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
 
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
@@ -23,14 +25,12 @@ def add_subscriber(app: App, email: str, preferences: Preferences, *, confirmed:
 
 def import_subscribers(app: App, entries: Sequence[Entry], *, only_new: bool = False) -> tuple[int, int]:
     """Write subscribers down and ask the pending ones to confirm; return how many are new, and changed."""
-    now, once = app.now(), app.now().date().isoformat()
+    now = app.now()
     with app.db.session() as session:
         added, changed = subscribers.write_entries(session, entries, now, only_new=only_new)
-        for person in subscribers.by_ids(session, added).values():
-            if person.state == State.PENDING:
-                deliveries.queue_notice(
-                    session, Mail.CONFIRMATION, person.id or 0, once=once, now=now, within=_NOTICE_WITHIN
-                )
+        people = subscribers.by_ids(session, added).values()
+        _ask_to_confirm(session, [person for person in people if person.state == State.PENDING], now)
+    app.wake(None)
     return len(added), changed
 
 
@@ -40,15 +40,7 @@ def sign_up(app: App, email: str, preferences: Preferences) -> None:
     with app.db.session() as session:
         asked = signup.ask(session, email, preferences, now)
         if asked.confirm:
-            once = now.date().isoformat()
-            deliveries.queue_notice(
-                session,
-                Mail.CONFIRMATION,
-                asked.subscriber.id or 0,
-                once=once,
-                now=now,
-                within=_NOTICE_WITHIN,
-            )
+            _ask_to_confirm(session, [asked.subscriber], now)
     app.wake(None)
 
 
@@ -57,9 +49,8 @@ def confirm(app: App, subscriber_id: int) -> Subscriber | None:
     now = app.now()
     with app.db.session() as session:
         if subscribers.activate(session, subscriber_id, now):
-            deliveries.queue_notice(
-                session, Mail.WELCOME, subscriber_id, once=now.isoformat(), now=now, within=_NOTICE_WITHIN
-            )
+            once = {subscriber_id: now.isoformat()}
+            deliveries.queue_notices(session, Mail.WELCOME, once, now=now, within=_NOTICE_WITHIN)
         person = subscribers.get(session, subscriber_id)
     app.wake(None)
     return person if person and person.state == State.ACTIVE else None
@@ -72,3 +63,9 @@ def unsubscribe(app: App, subscriber_id: int) -> bool:
         if subscribers.leave(session, subscriber_id, now):
             record.left(session, subscriber_id, now)
         return subscribers.get(session, subscriber_id) is not None
+
+
+def _ask_to_confirm(session: Session, people: Sequence[Subscriber], now: datetime) -> None:
+    """Queue confirmations: one a day to an address, but another one after somebody left and comes back."""
+    once = {person.id or 0: f"{now.date()}:{person.unsubscribed_at or ''}" for person in people}
+    deliveries.queue_notices(session, Mail.CONFIRMATION, once, now=now, within=_NOTICE_WITHIN)

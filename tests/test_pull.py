@@ -129,7 +129,7 @@ def test_a_source_that_is_not_there_is_an_error_for_each_day_and_no_crash(app: A
 
 def test_weekends_are_empty_and_days_to_come_are_refused(pulling: App) -> None:
     saturday, tomorrow = pipeline.pull(pulling, [date(2026, 8, 1), date(2026, 8, 6)])
-    assert (saturday.error, saturday.parsed.received) == ("", 0)
+    assert (saturday.error, saturday.received) == ("", 0)
     assert tomorrow.error == "huggingface answered 400 for 2026-08-06"
 
 
@@ -138,7 +138,7 @@ def test_one_bad_record_never_loses_the_others_and_is_counted(pulling: App, days
     hostile = listed(50, "\x00Hostile \ud800\u202e<b>title", DAYS[1], upvotes=3, projectPage="javascript:alert(1)")
     days.days[MIDDLE] = [*bad, hostile, *days.days[MIDDLE], listed(51, "x" * 5_000, DAYS[1])]
     (report,) = pipeline.pull(pulling, [DAYS[1]])
-    assert report.parsed.dropped == {"no_paper": 2, "bad_id": 1, "no_title": 1}
+    assert report.dropped == {"no_paper": 2, "bad_id": 1, "no_title": 1}
     assert counts([report]) == (6, 0, 0)
     assert stored(pulling)["Hostile <b>title"].project_url == ""
     with pulling.db.snapshot() as session:
@@ -168,7 +168,7 @@ def test_lines_are_stored_in_chunks_and_again_without_a_change(app_on_both: App)
     reports = pipeline.pull_lines(app_on_both, lines, None, told.append)
     assert told == [1_000, 202]
     assert counts(reports)[0] == 1_200
-    assert [note for each in reports for note in each.parsed.notes] == ["line 701: not JSON (skipped)"]
+    assert [note for each in reports for note in each.notes] == ["line 701: not JSON (skipped)"]
     again = pipeline.pull_lines(app_on_both, lines, None)
     assert counts(again)[:2] == (0, 0)
     assert len(stored(app_on_both)) == 1_200
@@ -222,7 +222,7 @@ def test_the_command_says_what_was_left_out_and_why(run: Run, days: HuggingFaceS
     again = run(*options, "--json", url=days.url)
     assert again.code == 3
     assert json.loads(again.out) == {
-        "received": 14, "new": 4, "updated": 0, "unchanged": 8, "dropped": {"no_paper": 1, "bad_id": 1}, "errors": []
+        "received": 14, "new": 4, "updated": 0, "unchanged": 8, "repeated": 0, "dropped": {"no_paper": 1, "bad_id": 1}, "errors": []
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 all well, 1 an error, 2 wrong usage, 3 finished with something to look at."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -46,6 +47,8 @@ def main() -> NoReturn:
     except NewsletterError as exc:
         typer.echo(f"newsletter: {exc}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has enough
     except OSError as exc:
         typer.echo(f"newsletter: {exc.strerror or exc}" + (f": {exc.filename}" if exc.filename else ""), err=True)
         sys.exit(1)

@@ -6,23 +6,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from newsletter import logs, settings
-from newsletter.app import App, build_app
+if TYPE_CHECKING:
+    from newsletter.app import App
 
 LOOK = 3  # finished, with something to look at
 
 
 @contextmanager
-def open_app(*, schema: bool = True, **overrides: object) -> Iterator[App]:
+def open_app(*, schema: bool = True, **overrides: object) -> "Iterator[App]":
     """Yield the application that the settings describe.
 
     :param schema: whether the tables must be there already.
     :raises NewsletterError: a setting is wrong, or the tables are missing or of another version.
     """
+    from newsletter import logs, settings
+    from newsletter.app import build_app
     from newsletter.migrate import check_schema
 
     loaded = settings.load(**overrides)

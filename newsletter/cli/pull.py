@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from newsletter.cli.frame import LOOK, DayOption, day_option, open_app, print_json, progress
+from newsletter.cli.frame import LOOK, DayOption, day_option, fail, open_app, print_json, progress
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,8 +33,16 @@ def pull(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Pull new papers; pulling again changes nothing but votes."""
+    if file is not None and (source or since):
+        fail("--file goes with neither --source nor --since")
+    if since and day and since > day:
+        fail(f"--since {since} is after --day {day}")
     with open_app() as app:
-        reports = _from_file(app, file, day) if file else _from_sources(app, source, day, since)
+        today = app.now().astimezone(UTC).date()
+        for each in (day, since):
+            if each is not None and each > today:
+                raise InputError(f"{each} is in the future")
+        reports = _from_sources(app, source, day, since) if file is None else _from_file(app, file, day)
     _report(reports, as_json=as_json)
 
 
@@ -43,13 +51,9 @@ def _from_sources(app: "App", source: str | None, day: date | None, since: date 
 
     if source is not None and source not in app.sources:
         raise InputError(f"{source!r} is not a source; there is: {', '.join(app.sources)}")
-    today = app.now().astimezone(UTC).date()
-    for each in (day, since):
-        if each is not None and each > today:
-            raise InputError(f"{each} is in the future")
     days = [day] if day else pipeline.days_to_pull(app.now())
     if since:
-        last = day or today
+        last = day or app.now().astimezone(UTC).date()
         days = [since + timedelta(days=n) for n in range((last - since).days + 1)]
     reports = []
     with progress("pulling", len(days)) as tell:
@@ -72,21 +76,23 @@ def _lines(name: str) -> Iterator[Iterable[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        with Path(name).open("rb") as file:
-            yield file
+        file = Path(name).open("rb")  # noqa: SIM115  closed below; trouble while reading is not trouble with opening
     except OSError as exc:
-        raise InputError(f"{name} cannot be read: {exc.strerror}") from exc
+        raise InputError(f"{name or 'the file'} cannot be read: {exc.strerror}") from exc
+    with file:
+        yield file
 
 
 def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
-    dropped: Counter[str] = sum((each.parsed.dropped for each in reports), Counter())
+    dropped: Counter[str] = sum((each.dropped for each in reports), Counter())
     errors = [f"{each.error} ({each.day})" for each in reports if each.error]
-    notes = [note for each in reports for note in each.parsed.notes]
+    notes = [note for each in reports for note in each.notes]
     numbers = {
-        "received": sum(each.parsed.received for each in reports),
+        "received": sum(each.received for each in reports),
         "new": sum(each.stored.new for each in reports),
         "updated": sum(each.stored.updated for each in reports),
         "unchanged": sum(each.stored.unchanged for each in reports),
+        "repeated": sum(each.repeated for each in reports),
         "dropped": dict(dropped),
     }
     for line in [*errors, *notes[:_MAX_NOTES]]:
@@ -97,7 +103,11 @@ def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
         print_json(numbers | {"errors": errors})
     else:
         said = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in dropped.items())
-        became = ", ".join(f"{numbers[name]} {name}" for name in ("new", "updated", "unchanged"))
+        became = ", ".join(
+            f"{numbers[name]} {name}"
+            for name in ("new", "updated", "unchanged", "repeated")
+            if name != "repeated" or numbers[name]
+        )
         typer.echo(f"{numbers['received']} papers received: {became}" + (f"; left out: {said}" if said else ""))
     if errors and len(errors) == len(reports):
         raise typer.Exit(1)

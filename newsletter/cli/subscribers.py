@@ -197,19 +197,24 @@ def _as_json(person: "Subscriber") -> dict[str, Any]:
 def _text(name: str) -> Iterator[Iterator[str]]:
     """Yield the lines of a file; a byte that is not UTF-8 becomes a question mark and fails its own line."""
     try:
-        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as raw:
-            yield iter(io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline=""))
+        raw = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115  closed below
     except OSError as exc:
-        raise InputError(f"{name} cannot be read: {exc.strerror}") from exc
+        raise InputError(f"{name or 'the file'} cannot be read: {exc.strerror}") from exc
+    with raw:
+        yield iter(io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline=""))
 
 
 @contextmanager
 def _target(name: str) -> Iterator[Any]:
+    """Yield where to write: a file is put in place only when all is in it."""
     if name == "-":
         yield sys.stdout
         return
+    part = Path(f"{name}.part")
     try:
-        with Path(name).open("w", encoding="utf-8", newline="") as file:
-            yield file
+        file = part.open("w", encoding="utf-8", newline="")
     except OSError as exc:
         raise InputError(f"{name} cannot be written: {exc.strerror}") from exc
+    with file:
+        yield file
+    part.replace(name)

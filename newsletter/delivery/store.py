@@ -1,6 +1,6 @@
 """All SQL about deliveries but the changes of their state: queueing, accounting, listing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,25 +85,26 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
     return len(session.execute(statement.returning(Delivery.id)).all())
 
 
-def queue_notice(
-    session: Session, mail: Mail, subscriber_id: int, *, once: str, now: datetime, within: timedelta
-) -> bool:
-    """Queue a mail outside any issue; return whether it was not queued before.
+def queue_notices(session: Session, mail: Mail, once: Mapping[int, str], *, now: datetime, within: timedelta) -> None:
+    """Queue mails outside any issue.
 
-    :param once: what makes a second one of the same mail to the same subscriber the same effect.
+    :param once: by subscriber, what makes a second one of the same mail the same effect: it is not queued again.
     """
-    values = {
-        "mail": mail,
-        "notice_key": f"{mail}:{subscriber_id}:{once}",
-        "subscriber_id": subscriber_id,
-        "state": DeliveryState.QUEUED,
-        "attempts": 0,
-        "queued_at": now,
-        "not_before": now,
-        "expires_at": now + within,
-    }
-    statement = insert(session, Delivery).values(values).on_conflict_do_nothing(index_elements=["notice_key"])
-    return session.execute(statement.returning(Delivery.id)).first() is not None
+    rows = [
+        {
+            "mail": mail,
+            "notice_key": f"{mail}:{subscriber_id}:{effect}",
+            "subscriber_id": subscriber_id,
+            "state": DeliveryState.QUEUED,
+            "attempts": 0,
+            "queued_at": now,
+            "not_before": now,
+            "expires_at": now + within,
+        }
+        for subscriber_id, effect in once.items()
+    ]
+    if rows:
+        session.execute(insert(session, Delivery).on_conflict_do_nothing(index_elements=["notice_key"]), rows)
 
 
 def accounting(session: Session, issue_id: int, slot: str) -> Accounting:

@@ -32,7 +32,7 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "theory": ("generalization bound", "convergence", "learning theory", "sample complexity"),
     "training": ("optimizer", "training dynamics", "scaling law", "learning rate"),
     "video": ("video generation", "video understanding", "video", "world model"),
-    "3d": (
+    "3D": (
         "3D reconstruction",
         "gaussian splatting",
         "neural radiance field",
@@ -42,6 +42,9 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+_BY_KEY: Final = {topic.casefold(): phrases for topic, phrases in TOPICS.items()}
+
+
 def phrases(topic: str) -> tuple[str, ...]:
     """Return the phrases that papers on `topic` use."""
-    return TOPICS.get(topic.casefold(), (topic,))
+    return _BY_KEY.get(topic.casefold(), (topic,))

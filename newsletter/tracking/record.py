@@ -19,15 +19,21 @@ def opened(session: Session, delivery_id: int, now: datetime, tracking: Tracking
     _record(session, Kind.OPENED, delivery_id, now, tracking)
 
 
-def clicked(
-    session: Session, delivery_id: int, paper_id: int, kind: str, now: datetime, tracking: Tracking
-) -> str | None:
-    """Count a click and return where it goes: only ever an address from our own tables, else ``None``."""
+def target(session: Session, delivery_id: int, paper_id: int, kind: str) -> str | None:
+    """Return where a link of a mail goes: an address from our own tables, for a paper that the mail holds.
+
+    A mail that we no longer know of may lead to any paper: old mails outlive their rows.
+    """
+    delivery = deliveries.get(session, delivery_id)
+    if delivery and paper_id not in {pick[0] for pick in (delivery.selection or {}).get("picks", ())}:
+        return None
     paper = papers.by_ids(session, [paper_id]).get(paper_id)
-    target = link_targets(paper).get(kind) if paper else None
-    if target is not None:
-        _record(session, Kind.CLICKED, delivery_id, now, tracking, paper_id=paper_id, link=kind)
-    return target
+    return link_targets(paper).get(kind) if paper else None
+
+
+def clicked(session: Session, delivery_id: int, paper_id: int, kind: str, now: datetime, tracking: Tracking) -> None:
+    """Count a click on a link that has a target."""
+    _record(session, Kind.CLICKED, delivery_id, now, tracking, paper_id=paper_id, link=kind)
 
 
 def left(session: Session, subscriber_id: int, now: datetime) -> None:

@@ -12,7 +12,6 @@ from newsletter.web.deps import AppDep
 
 router = APIRouter()
 _PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
-_MAX_ID = 2**31 - 1
 
 
 @router.api_route("/o/{token}.gif", methods=["GET", "HEAD"])
@@ -32,13 +31,13 @@ def opened(token: str, request: Request, app: AppDep) -> Response:
 def clicked(token: str, paper_id: int, kind: str, request: Request, app: AppDep) -> Response:
     """Go to the paper."""
     delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
-    if not 0 < paper_id <= _MAX_ID:
-        raise TokenError("this link is not valid")
-    tracking = "off" if _unseen(request) else app.settings.tracking
-    with app.db.session() as session:
-        target = record.clicked(session, delivery_id, paper_id, kind, app.now(), tracking)
+    with app.db.snapshot() as session:
+        target = record.target(session, delivery_id, paper_id, kind)
     if target is None:
         raise TokenError("this link is not valid")
+    if not _unseen(request) and app.settings.tracking != "off":
+        with app.db.session() as session:
+            record.clicked(session, delivery_id, paper_id, kind, app.now(), app.settings.tracking)
     return RedirectResponse(target, status_code=302)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from fakes import Clock, HuggingFaceServer
+from sqlmodel import select
+
 from newsletter import clock as real_clock
 from newsletter import pipeline
 from newsletter.app import App
@@ -25,7 +27,6 @@ from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import Entry, State
 from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.topics import TOPICS
-from sqlmodel import select
 
 RECORDED = ROOT.parent / "shared/data/hf_daily/wire_days"
 ZONES = (

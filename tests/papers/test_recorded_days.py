@@ -90,7 +90,7 @@ def test_all_recorded_days_are_stored_once_and_again_without_a_change(
     received = sum(len(json.loads(path.read_bytes())) for path in DAYS)
     for new in (received, 0):
         reports = pipeline.pull(app, [date.fromisoformat(path.stem) for path in DAYS])
-        assert sum(each.parsed.received for each in reports) == received
+        assert sum(each.received for each in reports) == received
         assert sum(each.stored.new for each in reports) == new
         assert sum(each.stored.unchanged for each in reports) == received - new
-        assert not any(each.error or each.parsed.notes for each in reports)
+        assert not any(each.error or each.notes for each in reports)
