@@ -33,6 +33,7 @@ from newsletter.papers.store import Upserted
 _log = logs.get(__name__)
 BATCH = 200
 _DESKS = 3
+_PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
 _NOTICE_WITHIN = timedelta(days=2)
 Tell = Callable[[int], None]
 
@@ -150,12 +151,18 @@ def deliver(
 
 def tick(app: App) -> None:
     """Open and queue what is due at this minute; harmless to miss, to repeat, and to run on two machines."""
+    now = app.now()
     with app.db.snapshot() as session:
-        due = cadence.due_now(issues.groups(session), app.now())
-    for day in sorted({each.day for each in due}):
+        due = cadence.due_now(issues.groups(session), now)
+        days = {each.day for each in due}
+        new = {day: deliveries.groups_to_queue(session, issues.slot(day)) for day in days}
+        bare = {day for day in days if not issues.has_papers(session, day, now, app.settings.window)}
+    for day in sorted(days):
+        groups = [each for each in due if each.day == day and each.group in new[day]]
+        if not groups or (day in bare and now - groups[0].due_at < _PATIENCE):
+            continue  # an issue frozen before the first pull would stay empty all day
         issue = open_issue(app, day)
-        queued = queue(app, issue, [each for each in due if each.day == day])
-        if queued:
+        if queued := queue(app, issue, groups):
             _log.info("issue queued", issue=issue.slot, readers=queued)
             app.wake(issue.id)
 

@@ -28,7 +28,8 @@ def scheduled(call: Callable[[str], None]) -> Iterator[BackgroundScheduler]:
     )
     for name, trigger in SCHEDULE.items():
         scheduler.add_job(call, trigger, args=[name], id=name)
-    scheduler.add_job(call, args=["sweep"])  # at once: what an earlier process left lying
+    for name in ("pull", "sweep"):  # at once: what was missed while nothing ran, and what an earlier process left
+        scheduler.add_job(call, args=[name])
     scheduler.start()
     try:
         yield scheduler

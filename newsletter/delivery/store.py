@@ -11,7 +11,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import UTCDateTime, insert
 from newsletter.delivery.models import Delivery, DeliveryState, Mail
-from newsletter.issues.cadence import Due
+from newsletter.issues.cadence import Due, Group
+from newsletter.issues.models import Issue
 from newsletter.subscribers.models import State, Subscriber
 
 _SPENT = (DeliveryState.HANDOFF, DeliveryState.SENT, DeliveryState.UNKNOWN, DeliveryState.DEFERRED)
@@ -59,6 +60,21 @@ def due_readers(due: Due, *, only: int | None = None) -> SelectOfScalar[int]:
     if only is not None:
         query = query.where(Subscriber.id == only)
     return query.order_by(col(Subscriber.id))
+
+
+def groups_to_queue(session: Session, slot: str) -> set[Group]:
+    """Return the groups with an active reader who has no delivery in an issue: a tick has nothing to do for others."""
+    theirs = (
+        select(Delivery.id)
+        .join(Issue, col(Issue.id) == col(Delivery.issue_id))
+        .where(Issue.slot == slot, Delivery.subscriber_id == Subscriber.id)
+    )
+    statement = (
+        select(Subscriber.timezone, Subscriber.hour, Subscriber.cadence)
+        .where(Subscriber.state == State.ACTIVE, ~theirs.exists())
+        .distinct()
+    )
+    return {Group(*row) for row in session.exec(statement)}
 
 
 def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int | None = None) -> int:

@@ -53,6 +53,12 @@ def draft(session: Session, day: date, now: datetime, length: timedelta) -> Draf
     return Draft(issue, tuple(rows))
 
 
+def has_papers(session: Session, day: date, now: datetime, length: timedelta) -> bool:
+    """Return whether a day's issue is open, or would have candidates if it were opened now."""
+    start, end = window(day, now, length)
+    return find(session, slot(day)) is not None or papers.any_listed(session, start, end)
+
+
 def keep(session: Session, draft_: Draft) -> Issue:
     """Keep a draft, unless its slot is taken: then the kept issue stands."""
     if draft_.issue.id is not None:

@@ -78,6 +78,12 @@ def listed_between(session: Session, start: datetime, end: datetime) -> list[Pap
     return list(session.exec(statement))
 
 
+def any_listed(session: Session, start: datetime, end: datetime) -> bool:
+    """Return whether a paper was listed in ``[start, end)``."""
+    statement = select(Paper.id).where(col(Paper.listed_at) >= start, col(Paper.listed_at) < end).limit(1)
+    return session.exec(statement).first() is not None
+
+
 def by_ids(session: Session, ids: Iterable[int]) -> dict[int, Paper]:
     """Return papers by id; an id that is gone is missing."""
     found: dict[int, Paper] = {}

@@ -1,5 +1,6 @@
 """Mail templates: complete trios, compiled once, strict about names."""
 
+import re
 from pathlib import Path
 
 import jinja2
@@ -33,6 +34,14 @@ def test_a_notice_says_the_same_in_text_and_html(mail: Mail) -> None:
     assert "prefers-color-scheme: dark" in content.html
     assert "<!--%" not in content.html
     assert "{{" not in content.html + content.text + content.subject
+
+
+@pytest.mark.parametrize("mail", list(Mail))
+def test_opening_a_mail_asks_no_other_server_for_anything(mail: Mail) -> None:
+    folder = ROOT / "templates/email" / mail
+    compiled = compile_mjml((folder / "body.mjml").read_text(encoding="utf-8"), str(folder.parent))
+    assert not re.search(r"@import|url\(|<link|<script|<iframe", compiled)
+    assert set(re.findall(r'src="(.*?)"', compiled)) <= {"{{ pixel_url }}"}
 
 
 def test_the_confirmation_holds_its_link_in_both_parts() -> None:

@@ -4,6 +4,7 @@ import email
 import os
 from collections.abc import Iterable
 from email import policy
+from email.parser import BytesHeaderParser
 from html import escape
 from pathlib import Path
 
@@ -73,9 +74,8 @@ def _html_part(message: bytes) -> str:
 def _write_index(folder: Path) -> None:
     rows = []
     for path in sorted(folder.glob("*.eml")):
-        # Only the head: a folder may hold very many mails.
-        with path.open("rb") as file:
-            head = email.message_from_bytes(file.read(8_192), policy=policy.default)
+        with path.open("rb") as file:  # only the head: a folder may hold very many mails
+            head = BytesHeaderParser(policy=policy.default).parsebytes(file.read(4_096))
         size = path.stat().st_size
         subject, to = escape(str(head["subject"])), escape(str(head["to"]))
         file_cell = f'<a href="{path.name}">.eml</a>, {size / 1024:.0f} KiB'

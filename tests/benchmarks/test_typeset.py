@@ -1,0 +1,93 @@
+"""What typesetting saves: one reader's mail printed from the typeset issue, beside rendering and building it in full."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+from newsletter import clock
+from newsletter.delivery.message import Envelope, build
+from newsletter.issues.compose import DigestPick, Edition, Selection
+from newsletter.issues.models import IssueCandidate
+from newsletter.papers.models import Paper
+from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.links import Links
+from newsletter.rendering.templates import Templates
+from newsletter.rendering.typeset import Press
+from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.subscribers.preferences import Preferences
+from samples import record
+
+pytestmark = pytest.mark.benchmark
+DAY, SITE, TOKENS = (
+    date(2026, 8, 5),
+    Letterhead("Daily Papers", "https://news.example.org", "1 Example Street"),
+    Tokens("r" * 38, "u" * 38),
+)
+
+
+def per_call(work: Callable[[], object], calls: int) -> float:
+    """Return the least microseconds a call takes, of five rounds."""
+    best = float("inf")
+    for _ in range(5):
+        started = clock.monotonic()
+        for _ in range(calls):
+            work()
+        best = min(best, (clock.monotonic() - started) / calls)
+    return best * 1e6
+
+
+def test_printing_against_rendering() -> None:
+    papers = {}
+    for number in range(1, 101):
+        made = record(
+            number,
+            f"An ordinary title of paper {number}",
+            abstract="A sentence about it. " * 60,
+            authors=("Ada Example",) * 6,
+        )
+        fields = {
+            name: getattr(made, name) for name in ("key", "title", "abstract", "url", "pdf_url", "listed_at", "source")
+        }
+        papers[number] = Paper(
+            id=number, authors=list(made.authors), first_seen_at=made.listed_at, updated_at=made.listed_at, **fields
+        )
+    candidates = [IssueCandidate(issue_id=1, paper_id=number, trend=0.5, upvotes=7) for number in papers]
+    edition, links, mail = (
+        Edition(DAY, candidates, papers),
+        Links(SITE.base_url, tracked=True),
+        Templates().mail("digest"),
+    )
+    selection = Selection(
+        100, tuple(DigestPick(number, 0.5, "matches “diffusion”, 7 upvotes") for number in range(1, 11))
+    )
+    preferences = Preferences(keywords=("diffusion",))
+    envelope = Envelope(
+        SITE.name, "papers@example.org", "reader@example.org", "A subject + 9 more", datetime(2026, 8, 5, tzinfo=UTC), "<1@example.org>",
+        "digest.example.org", links.unsubscribe(TOKENS.unsubscribe), "mailto:papers@example.org", "a:b:c:d",
+    )  # fmt: skip
+    press = Press(mail, edition, SITE, links)
+
+    def printed() -> bytes:
+        done = press.print(edition.compose(preferences, selection), TOKENS)
+        return build(envelope, done.text, done.html)
+
+    def rendered() -> bytes:
+        digest = edition.compose(preferences, selection)
+        cards = [card(papers[each.paper_id], links, TOKENS.read, each.reason) for each in selection.picks]
+        content = mail.render(digest_values(digest, "", cards, SITE, links, TOKENS))
+        message = EmailMessage(policy=SMTP)
+        message["From"], message["To"], message["Subject"] = "papers@example.org", "reader@example.org", content.subject
+        message.set_content(content.text)
+        message.add_alternative(content.html, subtype="html")
+        return message.as_bytes()
+
+    fast, slow = per_call(printed, 200), per_call(rendered, 10)
+    setting = per_call(
+        lambda: Press(mail, edition, SITE, links).fit(Selection(100, tuple(DigestPick(n, 0.5, "x") for n in papers))), 1
+    )
+    print(
+        f"\nprinted {fast:.0f} µs, rendered {slow:.0f} µs: {slow / fast:.0f} times; {len(printed())} bytes; typesetting an issue {setting / 1000:.1f} ms"
+    )
+    assert len(printed()) < len(rendered()) * 1.2
