@@ -82,7 +82,7 @@ def test_dry_run_equals_the_run_that_follows_and_writes_nothing(
     app = make_app(database_url, huggingface_url=days.url, smtp_url=smtp.url)
     add_readers(app, 4, prefix="a", topics=("diffusion", "agents"), max_papers=3)
     add_readers(app, 3, prefix="b", keywords=("robots",), timezone="Asia/Tokyo")
-    add_readers(app, 2, prefix="c", mutes=tuple(title.split()[0] for title in TITLES) + ("diffusion", "language"))
+    add_readers(app, 2, prefix="c", mutes=(*(title.split()[0] for title in TITLES), "diffusion", "language"))
     pipeline.pull(app, DAYS)
     clock.at = clock.at.replace(day=5)
     before = _dump(app)

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import requests
 from fakes import SmtpServer, free_port
+from samples import add_papers, record
+from sqlmodel import select
+
 from newsletter import clock, pipeline
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import State
-from samples import add_papers, record
-from sqlmodel import select
 
 NEWSLETTER = Path(sys.executable).parent / "newsletter"
 

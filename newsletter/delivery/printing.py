@@ -103,14 +103,17 @@ class Desk:
         seen = store.seen_papers(session, ids, self.issue.window_start - _SEEN_MARGIN)
         fresh = [person for person in readers if (person.id or 0) not in kept]
         chosen = self._edition.choose([Reader(each.preferences, seen.get(each.id or 0, frozenset())) for each in fresh])
-        new = {each.id: self._press.fit(selection) for each, selection in zip(fresh, chosen, strict=True)}
+        new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
         return [new[person.id] if person.id in new else thaw(kept[person.id or 0]) for person in readers]
 
     def _printed(self, person: Subscriber, selection: Selection, delivery_id: int, now: datetime) -> Prepared:
-        digest = self._edition.compose(person.preferences, selection)
+        fitted = self._press.fit(selection)
+        digest = self._edition.compose(person.preferences, fitted)
         sign = self._identity.signer.sign
         tokens = Tokens(sign(Purpose.READ, delivery_id, now=now), sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now))
-        return Prepared(person, selection, self._press.print(digest, tokens))
+        left_out = len(selection.picks) - len(fitted.picks)
+        warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
+        return Prepared(person, fitted, self._press.print(digest, tokens), warnings)
 
 
 def print_digests(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -99,11 +99,6 @@ def split_list(text: str, separators: str = ";") -> tuple[str, ...]:
     for separator in separators[1:]:
         text = text.replace(separator, separators[0])
     return tuple(part.strip() for part in text.split(separators[0]) if part.strip())
-
-
-def zone(name: str) -> ZoneInfo:
-    """Return the zone of a checked name."""
-    return ZoneInfo(name)
 
 
 def _say(error: Any) -> str:  # noqa: ANN401, PLR0911  pydantic's ErrorDetails; one line for each kind

@@ -1,6 +1,5 @@
 """All SQL about events."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -37,11 +36,6 @@ def record(
         set_={"times": Event.times + 1, "last_at": now},
     )
     session.execute(statement)
-
-
-def of_issue(session: Session, issue_id: int) -> Sequence[Event]:
-    """Return an issue's events."""
-    return session.exec(select(Event).where(Event.issue_id == issue_id).order_by(col(Event.id))).all()
 
 
 def totals(session: Session, issue_id: int) -> dict[str, int]:

@@ -142,7 +142,7 @@ def _report(app: App, took: float, pulls: float) -> None:
     print(f"\n{app.db.engine.dialect.name}: {mails} mails in {took:.1f} s of which pulls {pulls:.1f} s")
     for slot, candidates, row in rows:
         print(
-            f"  {slot} {candidates:4d} candidates  {row.eligible:4d} eligible  {row.sent:4d} sent  skipped {row.skipped}"
+            f"  {slot} {candidates:4d} candidates {row.eligible:4d} eligible {row.sent:4d} sent, skipped {row.skipped}"
         )
         assert row.eligible == row.sent + sum(row.skipped.values())
 

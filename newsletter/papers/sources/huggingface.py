@@ -58,6 +58,8 @@ class HuggingFace:
             else:
                 dropped[record] += 1
                 notes.append(f"{day} item {number}: {record.replace('_', ' ')}")
+        if len(items) >= _PAGE:
+            notes.insert(0, f"{day}: a full page of {_PAGE} papers, the list may be longer")
         return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
 
 
