@@ -27,6 +27,9 @@ from newsletter.rendering.templates import Templates
 from newsletter.settings import Settings
 from newsletter.signing import Signer
 
+_BATCH = 200
+_PER_CONNECTION = 25  # at 12 seconds a mail they are done within a lease of 5 minutes
+
 
 @dataclass(frozen=True)
 class App:
@@ -50,6 +53,12 @@ class App:
     def owner(self) -> str:
         """Who leases, unique to this process."""
         return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    @cached_property
+    def batch(self) -> int:
+        """How many deliveries are leased at once: no more than a slow relay can take before the lease ends."""
+        relay = self.settings.relay
+        return min(_BATCH, _PER_CONNECTION * relay.connections) if relay else _BATCH
 
     @cached_property
     def identity(self) -> Identity:

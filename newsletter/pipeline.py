@@ -31,7 +31,6 @@ from newsletter.papers.sources import Source, jsonl
 from newsletter.papers.store import Upserted
 
 _log = logs.get(__name__)
-BATCH = 200
 _DESKS = 3
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
 _NOTICE_WITHIN = timedelta(days=2)
@@ -137,9 +136,9 @@ def deliver(
         if budget is not None and app.now() - started >= budget:
             app.wake(issue_id)
             break
-        size = BATCH if limit is None else min(BATCH, limit - tried)
+        size = app.batch if limit is None else min(app.batch, limit - tried)
         leased, sent, stopped = _deliver_batch(app, issue_id, size, only)
-        if budget is not None and not tried and leased == BATCH:
+        if budget is not None and not tried and leased == size:
             app.wake(issue_id)  # there may be work for one more; it in turn may wake another
         tried += sent
         tell(leased)

@@ -16,7 +16,6 @@ from newsletter.delivery.transports.outbox import Outbox
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due, Group
 from newsletter.papers.models import Paper
-from newsletter.pipeline import BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def rehearse(
         found: dict[int, Prepared | SkipReason] = {}
         waiting = [*states, *fresh]
         while len(found) < len(waiting) and (limit is None or _mails(found) < limit):
-            size = BATCH if limit is None else min(BATCH, limit - _mails(found))
+            size = app.batch if limit is None else min(app.batch, limit - _mails(found))
             found |= desk.prepare(session, waiting[len(found) : len(found) + size], {}, now)
     queued = states | dict.fromkeys(fresh, DeliveryState.QUEUED.value)
     mails = tuple(each for each in found.values() if isinstance(each, Prepared))

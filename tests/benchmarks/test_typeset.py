@@ -66,7 +66,8 @@ def test_printing_against_rendering() -> None:
     preferences = Preferences(keywords=("diffusion",))
     envelope = Envelope(
         SITE.name, "papers@example.org", "reader@example.org", "A subject + 9 more", datetime(2026, 8, 5, tzinfo=UTC),
-        "<1@example.org>", "digest.example.org", links.unsubscribe(TOKENS.unsubscribe), "mailto:papers@example.org", "a:b:c:d",
+        "<1@example.org>", "digest.example.org", links.unsubscribe(TOKENS.unsubscribe), "mailto:papers@example.org",
+        "a:b:c:d",
     )  # fmt: skip
     press = Press(mail, edition, SITE, links)
 

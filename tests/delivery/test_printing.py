@@ -1,0 +1,93 @@
+"""From leased deliveries to messages: what goes into the mail, and what one broken paper may cost."""
+
+import email
+import shutil
+from collections.abc import Callable
+from email import policy
+from email.message import EmailMessage
+from pathlib import Path
+
+from conftest import ROOT
+from fakes import Clock
+from samples import HOSTILE, add_papers, add_readers, open_and_queue, record
+
+from newsletter import pipeline
+from newsletter.app import App
+from newsletter.delivery import store as deliveries
+from newsletter.delivery.message import header_text
+from newsletter.papers.models import MAX_TITLE
+from newsletter.papers.textclean import clean
+from newsletter.rehearsal import rehearse
+
+
+def mails(app: App) -> dict[str, EmailMessage]:
+    found = {}
+    for path in app.settings.outbox_dir.rglob("*.eml"):
+        message = email.message_from_bytes(path.read_bytes(), policy=policy.default)
+        assert isinstance(message, EmailMessage)
+        found[str(message["to"])] = message
+    return found
+
+
+def test_a_paper_that_cannot_be_rendered_costs_its_own_readers_only(
+    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path
+) -> None:
+    templates = tmp_path / "templates"
+    shutil.copytree(ROOT / "templates", templates)
+    body = templates / "email/digest/body.txt"
+    broken = '{% block card scoped %}{% if "poison" in card.title %}{{ nobody.knows }}{% endif %}'
+    body.write_text(body.read_text(encoding="utf-8").replace("{% block card scoped %}", broken), encoding="utf-8")
+    app = make_app(sqlite_url, templates_dir=templates)
+    add_papers(app, [record(1, "A poison title"), record(2, "A harmless title"), record(3, "Another harmless title")])
+    add_readers(app, 2, prefix="unlucky", keywords=("poison",))
+    add_readers(app, 3, prefix="lucky", mutes=("poison",))
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    with app.db.snapshot() as session:
+        accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
+    assert (accounting.sent, accounting.skipped) == (3, {"unprintable": 2})
+
+
+def test_hostile_titles_reach_the_inbox_as_text(app: App) -> None:
+    add_papers(
+        app, [record(n, clean(text, MAX_TITLE), authors=(text[:200],) * 600) for n, text in enumerate(HOSTILE, 1)]
+    )
+    add_readers(app, 1, max_papers=50)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    (message,) = mails(app).values()
+    names = [name for name, _ in message.raw_items()]
+    assert len(names) == len(set(names)) == 13
+    assert "Bcc" not in names
+    assert message["to"] == "reader0@example.org"
+    text = message.get_body(("plain",))
+    assert text is not None
+    for title in HOSTILE:
+        # the text part wraps its lines
+        assert " ".join(clean(title, 40).rstrip("…").split()) in " ".join(text.get_content().split())
+
+
+def test_a_mail_that_would_be_too_large_is_shortened_and_says_so(app: App, clock: Clock) -> None:
+    add_papers(app, [record(n, "&" * 900 + str(n), abstract="<" * 5_000) for n in range(1, 61)])
+    add_readers(app, 1, max_papers=50)
+    issue = open_and_queue(app)
+    planned = rehearse(app, issue.day, pipeline.resolve_due(issue.day, app.now(), any_hour=True))
+    assert "too large" in planned.mails[0].warnings[0]
+    pipeline.deliver(app, issue.id)
+    (message,) = mails(app).values()
+    html = message.get_body(("html",))
+    assert html is not None
+    assert len(html.get_content().encode()) <= 80 * 1024
+    first = {pick.paper_id for pick in planned.mails[0].selection.picks}
+    clock.forward(days=1)
+    tomorrow = rehearse(app, clock.at.date(), pipeline.resolve_due(clock.at.date(), app.now(), any_hour=True))
+    assert {pick.paper_id for pick in tomorrow.mails[0].selection.picks}.isdisjoint(first), "the others come tomorrow"
+
+
+def test_subjects_are_one_clean_line(app: App) -> None:
+    add_papers(app, [record(1, clean(HOSTILE[1], MAX_TITLE))])
+    add_readers(app, 1)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    (message,) = mails(app).values()
+    assert str(message["subject"]) == header_text(HOSTILE[1])
