@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 
 import sqlalchemy as sa
 
@@ -37,6 +38,7 @@ class App:
 
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
+    :ivar stopping: set when the process is to end: what is under way is finished, no more is begun.
     """
 
     settings: Settings
@@ -48,6 +50,7 @@ class App:
     sources: Mapping[str, Source]
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
+    stopping: Event = field(default_factory=Event)
 
     @cached_property
     def owner(self) -> str:
@@ -89,7 +92,7 @@ def build_app(
 
     :raises SettingsError: no templates where they should be, or a secret that cannot be kept.
     """
-    relay = settings.relay
+    relay, stopping = settings.relay, Event()
     web = Web(settings.contact, settings.http_timeout_seconds)
     return App(
         settings=settings,
@@ -97,11 +100,12 @@ def build_app(
         now=now,
         signer=Signer(_keys(settings)),
         templates=Templates(settings.templates_dir),
-        transport=SmtpTransport(relay) if relay else Outbox(settings.outbox_dir),
+        transport=SmtpTransport(relay, stopping=stopping) if relay else Outbox(settings.outbox_dir),
         sources={
             HuggingFace.name: HuggingFace(web, settings.huggingface_url),
         },
         wake=wake or (lambda _issue_id: None),
+        stopping=stopping,
     )
 
 

@@ -24,5 +24,9 @@ class SourceError(NewsletterError):
     """A source of papers is down or answered nonsense; a later pull may succeed."""
 
 
+class RelayAwayError(NewsletterError):
+    """The relay does not serve us now: nothing was tried, and no mail is to blame."""
+
+
 class LeaseLostError(NewsletterError):
     """This worker may no longer touch the delivery: another took over, or its reader has left."""

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import structlog
 
 _SECRET_KEYS = re.compile(r"(?i)e?mail(_key)?$|address|token|secret|password|authorization|recipient")
-_ADDRESS = re.compile(r"[^\s<>@\"'…]+(?:@|%40)[^\s<>@\"']+\.[^\s<>@\"',;]+")
+_ADDRESS = re.compile(r"(?:\"[^\"\r\n]*\"|[^\s<>@\"…]+)(?:@|%40)[^\s<>@\"',;]+")
 # Any run of that length with a letter in it: one token in some hundreds holds no digit. It may follow "%20" in a URL.
 _TOKEN = re.compile(
     r"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{38}(?![A-Za-z0-9_-])"

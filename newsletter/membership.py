@@ -57,7 +57,10 @@ def confirm(app: App, subscriber_id: int) -> Subscriber | None:
 
 
 def unsubscribe(app: App, subscriber_id: int) -> bool:
-    """Let somebody leave; return whether there is such a subscriber. No mail is handed over after this returns."""
+    """Let somebody leave; return whether there is such a subscriber.
+
+    Every mail asks again right before its final dot.
+    """
     now = app.now()
     with app.db.session() as session:
         if subscribers.leave(session, subscriber_id, now):

@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 
 from newsletter.db import Database
 from newsletter.errors import NewsletterError
@@ -21,7 +22,10 @@ def migrate(db: Database) -> None:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7237201)"))
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as exc:
+            raise NewsletterError(f"the database was made by a newer version: upgrade the program ({exc})") from exc
 
 
 def check_schema(db: Database) -> None:
@@ -36,6 +40,16 @@ def check_schema(db: Database) -> None:
         raise NewsletterError("the database has no tables yet: run newsletter init")
     if found != wanted:
         raise NewsletterError(f"the database is at revision {found}, this version needs {wanted}: run newsletter init")
+
+
+def require_database(url: str) -> None:
+    """Return unless `url` is a SQLite file that is not there: asking must not make it.
+
+    :raises NewsletterError: it is not there.
+    """
+    parsed = sa.make_url(url) if "://" in url else None
+    if parsed and parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
+        raise NewsletterError(f"there is no database {parsed.database} yet: run newsletter init")
 
 
 def _config() -> Config:

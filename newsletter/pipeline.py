@@ -17,9 +17,10 @@ from newsletter import logs
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.printing import Desk, print_digests, print_notices
-from newsletter.errors import InputError, SourceError
+from newsletter.errors import InputError, LeaseLostError, SourceError
 from newsletter.issues import cadence
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due
@@ -32,8 +33,9 @@ from newsletter.papers.store import Upserted
 
 _log = logs.get(__name__)
 _DESKS = 3
+_LEASE_TRIES = 5
+_PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
-_NOTICE_WITHIN = timedelta(days=2)
 Tell = Callable[[int], None]
 
 
@@ -132,14 +134,12 @@ def deliver(
     """
     _reap(app)
     tried, started = 0, app.now()
-    while limit is None or tried < limit:
+    while (limit is None or tried < limit) and not app.stopping.is_set():
         if budget is not None and app.now() - started >= budget:
             app.wake(issue_id)
             break
         size = app.batch if limit is None else min(app.batch, limit - tried)
         leased, sent, stopped = _deliver_batch(app, issue_id, size, only)
-        if budget is not None and not tried and leased == size:
-            app.wake(issue_id)  # there may be work for one more; it in turn may wake another
         tried += sent
         tell(leased)
         if stopped or not leased:
@@ -230,8 +230,7 @@ def _reap(app: App) -> None:
 
 def _deliver_batch(app: App, issue_id: int | None, size: int, only: int | None) -> tuple[int, int, bool]:
     """Lease, print and hand over one batch; return how many were leased, how many tried, and whether to stop."""
-    with app.db.session() as session:
-        leased = ledger.lease(session, issue_id, owner=app.owner, now=app.now(), limit=size, only=only)
+    leased = _lease(app, issue_id, size, only)
     if not leased:
         return 0, 0, False
     with app.db.snapshot() as session:
@@ -243,10 +242,23 @@ def _deliver_batch(app: App, issue_id: int | None, size: int, only: int | None) 
         with app.db.session() as session:
             ledger.skip(session, skipped, owner=app.owner, now=app.now())
     rest = app.transport.deliver(outgoing, LedgerMarks(app.db, app.now, app.owner, issue_id))
-    if rest:
+    if rest.messages:
+        ids, again = [each.leased.id for each in rest.messages], app.now() + (_PAUSE if rest.why else timedelta(0))
         with app.db.session() as session:
-            ledger.release(session, [each.leased.id for each in rest], owner=app.owner, now=app.now())
-    return len(leased), len(outgoing) - len(rest), bool(rest)
+            ledger.release(session, ids, owner=app.owner, not_before=again, why=rest.why)
+            if rest.refused and issue_id is not None:
+                issues.stop(session, issue_id, rest.why)
+    return len(leased), len(outgoing) - len(rest.messages), bool(rest.messages)
+
+
+def _lease(app: App, issue_id: int | None, size: int, only: int | None) -> list[Leased]:
+    for _ in range(_LEASE_TRIES):
+        try:
+            with app.db.session() as session:
+                return ledger.lease(session, issue_id, owner=app.owner, now=app.now(), limit=size, only=only)
+        except LeaseLostError:
+            continue  # another worker has just leased another issue's mail to one of these readers: choose again
+    return []
 
 
 def _desk(app: App, session: Session, issue_id: int) -> Desk:

@@ -74,7 +74,8 @@ def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:
         )
         for number, mail in enumerate(rehearsal.mails, start=1)
     ]
-    outbox.deliver(outgoing, NoMarks())
+    # Never among mails that were really sent: their files have the same names.
+    outbox.deliver([replace(each, folder=f"dry-run-{rehearsal.slot}") for each in outgoing], NoMarks())
     outbox.finish()
 
 

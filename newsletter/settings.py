@@ -89,6 +89,18 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value().partition("://")[0] not in {
+            "redis",
+            "rediss",
+            "redis+socket",
+            "sentinel",
+        }:
+            raise ValueError("must look like redis://host:6379/0")
+        return value
+
     @field_validator("base_url", "huggingface_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
@@ -193,6 +205,8 @@ def load(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as exc:
         raise SettingsError("; ".join(_describe(error) for error in exc.errors())) from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not UTF-8") from None
 
 
 def unknown_variables(names: "os._Environ[str] | dict[str, str]") -> list[str]:

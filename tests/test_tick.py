@@ -1,5 +1,7 @@
 """The tick, each minute: what it opens, and what it waits for."""
 
+from datetime import timedelta
+
 from fakes import Clock
 from samples import add_papers, add_readers, record
 
@@ -50,3 +52,16 @@ def test_somebody_whose_hour_is_to_come_is_not_queued(app: App) -> None:
     pipeline.tick(app)
     with app.db.snapshot() as session:
         assert not issues.latest(session, 1)
+
+
+def test_who_joins_in_the_evening_does_not_get_yesterdays_issue(app: App, clock: Clock) -> None:
+    clock.forward(hours=9)  # 18:00; hour 23 of yesterday is less than 20 hours ago
+    add_papers(app, [record(1)])
+    add_readers(app, 1, prefix="new", hour=23, joined=timedelta(minutes=5))
+    add_readers(app, 1, prefix="old", hour=23)
+    pipeline.tick(app)
+    with app.db.snapshot() as session:
+        assert [
+            (each.slot, deliveries.accounting(session, each.id or 0, each.slot).eligible)
+            for each in issues.latest(session, 9)
+        ] == [("2026-08-04", 1)]

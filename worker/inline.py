@@ -1,11 +1,10 @@
 """The jobs in this process, without a broker: one thread delivers, the schedule's threads do the rest."""
 
-import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from threading import Thread
+from threading import Condition, Thread
 
 from newsletter import logs, pipeline
 from newsletter.app import App
@@ -14,7 +13,6 @@ from worker.scheduler import scheduled
 _log = logs.get("newsletter.worker")
 _SWEEP_SECONDS = 30.0
 _BUDGET = timedelta(seconds=45)  # then another issue has its turn
-_STOP = -1
 
 
 @contextmanager
@@ -37,28 +35,51 @@ def running(app: App) -> Iterator[App]:
 @contextmanager
 def working(app: App) -> Iterator[App]:
     """Deliver what is due, when woken and every half minute, until the block ends."""
-    doorbell: queue.Queue[int | None] = queue.Queue()
-    awake = replace(app, wake=doorbell.put)
+    doorbell = Doorbell()
+    awake = replace(app, wake=doorbell.ring)
     thread = Thread(target=_work, args=(awake, doorbell), name="deliver", daemon=True)
     thread.start()
     try:
         yield awake
     finally:
-        doorbell.put(_STOP)
-        thread.join(timeout=_SWEEP_SECONDS)
+        app.stopping.set()  # the mails under way are finished, the others are given back
+        doorbell.ring(None)
+        thread.join()
 
 
-def _work(app: App, doorbell: "queue.Queue[int | None]") -> None:
+class Doorbell:
+    """Who wants something delivered: each issue once, however often it rings; mails outside any issue first."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int | None, None] = {}
+        self._rung = Condition()
+
+    def ring(self, issue_id: int | None) -> None:
+        """Ask for an issue, or for mails outside any."""
+        with self._rung:
+            self._waiting[issue_id] = None
+            self._rung.notify()
+
+    def answer(self, seconds: float) -> list[int | None]:
+        """Return who is first, or nobody after `seconds`."""
+        with self._rung:
+            if not self._waiting:
+                self._rung.wait(seconds)
+            if not self._waiting:
+                return []
+            first = None if None in self._waiting else next(iter(self._waiting))
+            del self._waiting[first]
+            return [first]
+
+
+def _work(app: App, doorbell: Doorbell) -> None:
     _guarded("sweep", lambda: pipeline.sweep(app))
-    while True:
-        try:
-            issue_id = doorbell.get(timeout=_SWEEP_SECONDS)
-        except queue.Empty:
+    while not app.stopping.is_set():
+        found = doorbell.answer(_SWEEP_SECONDS)
+        for issue_id in found:
+            _guarded("deliver", lambda issue_id=issue_id: pipeline.deliver(app, issue_id, budget=_BUDGET))  # type: ignore[misc]
+        if not found:
             _guarded("sweep", lambda: pipeline.sweep(app))
-            continue
-        if issue_id == _STOP:
-            return
-        _guarded("deliver", lambda issue_id=issue_id: pipeline.deliver(app, issue_id, budget=_BUDGET))  # type: ignore[misc]
 
 
 def _guarded(name: str, job: Callable[[], object]) -> None:

@@ -1,5 +1,6 @@
 """Tasks: each is one statement, a call of the pipeline's job of the same name."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
@@ -58,7 +59,13 @@ def call(name: str) -> None:
 
 
 def _wake(issue_id: int | None) -> None:
-    _send("deliver", issue_id)
+    # In the background: whoever asks, a reader's sign-up say, must not wait for a broker that is away.
+    _background().submit(_send, "deliver", issue_id)
+
+
+@lru_cache(maxsize=1)
+def _background() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="wake")
 
 
 def _send(name: str, *args: int | None) -> None:

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from newsletter.app import App
 
+_FIRST_YEAR, _LAST_YEAR = 1991, 2199  # arXiv began in 1991
 LOOK = 3  # finished, with something to look at
 
 
@@ -25,12 +26,14 @@ def open_app(*, schema: bool = True, **overrides: object) -> "Iterator[App]":
     """
     from newsletter import logs, settings
     from newsletter.app import build_app
-    from newsletter.migrate import check_schema
+    from newsletter.migrate import check_schema, require_database
 
     loaded = settings.load(**overrides)
     logs.configure(loaded.log_level, json=loaded.log_json)
     for line in settings.unknown_variables(os.environ):
         typer.echo(f"warning: {line}", err=True)
+    if schema:
+        require_database(loaded.database_url)
     app = build_app(loaded)
     try:
         if schema:
@@ -43,9 +46,12 @@ def open_app(*, schema: bool = True, **overrides: object) -> "Iterator[App]":
 def parse_day(text: str) -> date:
     """Return a day given as YYYY-MM-DD; anything else is wrong usage."""
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  a day has no zone
+        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  a day has no zone
+        if _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            return day
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day such as 2026-08-05") from None
+        pass
+    raise typer.BadParameter(f"{text!r} is not a day such as 2026-08-05")
 
 
 def day_option(name: str, text: str) -> Any:  # noqa: ANN401  typer's own type is private

@@ -55,13 +55,8 @@ def send(
     _say(accounting, as_json=as_json)
     if stopped:
         typer.echo(f"newsletter: the relay refuses our mail, so the issue was stopped: {stopped}", err=True)
-    if (
-        stopped
-        or accounting.failed
-        or accounting.unknown
-        or accounting.deferred
-        or accounting.skipped.get("unprintable")
-    ):
+    doubtful = ("failed", "unknown", "deferred", "leased", "handoff")
+    if stopped or any(getattr(accounting, state) for state in doubtful) or accounting.skipped.get("unprintable"):
         raise typer.Exit(LOOK)
 
 
@@ -73,7 +68,8 @@ def _run(app: "App", day: date, only: int | None, limit: int | None, *, any_hour
     find = pipeline.resolve_due(day, app.now(), any_hour=any_hour, only=only)
     issue = pipeline.open_issue(app, day)
     with app.db.session() as session:
-        issues.resume(session, issue.id or 0)  # whoever says send has seen why it was stopped
+        if only is None:
+            issues.resume(session, issue.id or 0)  # whoever says send has seen why it was stopped
         due = find(issues.groups(session))
     pipeline.queue(app, issue, due, only=only)
     with app.db.snapshot() as session:

@@ -1,5 +1,6 @@
 """``newsletter run``, ``serve``, ``worker`` and ``scheduler``."""
 
+import signal
 from typing import TYPE_CHECKING
 
 import typer
@@ -83,6 +84,9 @@ def serve_web(app: "App", host: str | None, port: int | None) -> None:
         proxy_headers=False,
     )
     server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn handles the signal and then raises it again: by then it must not kill what is being delivered
+        signal.signal(number, lambda *_: None)
     typer.echo(f"listening on http://{config.host}:{config.port}", err=True)
     try:
         server.run()

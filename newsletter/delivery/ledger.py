@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import dialect
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
@@ -52,25 +54,7 @@ def lease(
 
     :param only: a subscriber's id: nobody else's.
     """
-    other = sa.orm.aliased(Delivery)
-    busy = select(other.id).where(
-        col(other.subscriber_id) == col(Delivery.subscriber_id),
-        col(other.id) != col(Delivery.id),
-        col(other.issue_id).is_not(None),
-        col(other.state).in_(_IN_FLIGHT),
-    )
-    due = (
-        select(Delivery.id)
-        .where(_of(issue_id), col(Delivery.state).in_(_WAITING), col(Delivery.not_before) <= now)
-        .where(col(Delivery.expires_at) > now)
-        .order_by(col(Delivery.not_before), col(Delivery.id))
-        .limit(limit)
-    )
-    if only is not None:
-        due = due.where(Delivery.subscriber_id == only)
-    if issue_id is not None:
-        running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
-        due = due.where(~busy.exists(), running.exists())
+    due = _due(issue_id, now, limit, only)
     if dialect(session) == "postgresql":
         due = due.with_for_update(skip_locked=True, of=Delivery)
     # A common table expression is evaluated once; a plain subquery PostgreSQL may run again, past the limit.
@@ -90,7 +74,10 @@ def lease(
             col(Delivery.selection),
         )
     )
-    rows = session.execute(statement, execution_options={"synchronize_session": False}).all()
+    try:
+        rows = session.execute(statement, execution_options={"synchronize_session": False}).all()
+    except IntegrityError as exc:  # the unique index on mails in flight
+        raise LeaseLostError("another mail to one of these readers was leased at the same moment") from exc
     return sorted((Leased(row[0], Mail(row[1]), *row[2:]) for row in rows), key=lambda leased: leased.id)
 
 
@@ -111,14 +98,18 @@ def skip(session: Session, reasons: Mapping[int, SkipReason], *, owner: str, now
         )
 
 
-def release(session: Session, ids: Sequence[int], *, owner: str, now: datetime) -> None:
-    """Give back leased deliveries that were not tried, as if they had not been leased."""
+def release(session: Session, ids: Sequence[int], *, owner: str, not_before: datetime, why: str = "") -> None:
+    """Give back leased deliveries that were not tried: they count no attempt.
+
+    :param why: what kept them from being tried.
+    """
     session.execute(
         sa.update(Delivery)
         .where(col(Delivery.id).in_(ids), *_ours(owner, DeliveryState.LEASED))
         .values(
             state=DeliveryState.DEFERRED,
-            not_before=now,
+            not_before=not_before,
+            reply=why,
             attempts=Delivery.attempts - 1,
             lease_owner=None,
             lease_until=None,
@@ -218,6 +209,29 @@ def expire(session: Session, now: datetime) -> int:
         .values(state=DeliveryState.FAILED, reply="expired", done_at=now)
     )
     return _changed(session, statement)
+
+
+def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> SelectOfScalar[int | None]:
+    other = sa.orm.aliased(Delivery)
+    busy = select(other.id).where(
+        col(other.subscriber_id) == col(Delivery.subscriber_id),
+        col(other.id) != col(Delivery.id),
+        col(other.issue_id).is_not(None),
+        col(other.state).in_(_IN_FLIGHT),
+    )
+    due = (
+        select(Delivery.id)
+        .where(_of(issue_id), col(Delivery.state).in_(_WAITING), col(Delivery.not_before) <= now)
+        .where(col(Delivery.expires_at) > now)
+        .order_by(col(Delivery.not_before), col(Delivery.id))
+        .limit(limit)
+    )
+    if only is not None:
+        due = due.where(Delivery.subscriber_id == only)
+    if issue_id is not None:
+        running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
+        due = due.where(~busy.exists(), running.exists())
+    return due
 
 
 def _of(issue_id: int | None) -> sa.ColumnElement[bool]:

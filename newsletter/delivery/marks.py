@@ -6,9 +6,10 @@ from datetime import datetime
 from newsletter import logs
 from newsletter.db import Database
 from newsletter.delivery import ledger
-from newsletter.delivery.models import DeliveryState, Mail
+from newsletter.delivery.models import DeliveryState, Mail, SkipReason
 from newsletter.delivery.retry import Outcome
 from newsletter.delivery.transports import Outgoing
+from newsletter.errors import LeaseLostError
 from newsletter.issues import store as issues
 from newsletter.subscribers import store as subscribers
 
@@ -29,16 +30,22 @@ class LedgerMarks:
         self._issue_id = issue_id
 
     def handoff(self, outgoing: Outgoing) -> None:
-        """See `Marks.handoff`."""
-        with self._db.session() as session:
-            ledger.mark_handoff(
-                session,
-                outgoing.leased,
-                owner=self._owner,
-                now=self._now(),
-                message_id=outgoing.message_id,
-                selection=outgoing.selection,
-            )
+        """See `Marks.handoff`; a reader who has left meanwhile is skipped."""
+        leased, now = outgoing.leased, self._now()
+        try:
+            with self._db.session() as session:
+                ledger.mark_handoff(
+                    session,
+                    leased,
+                    owner=self._owner,
+                    now=now,
+                    message_id=outgoing.message_id,
+                    selection=outgoing.selection,
+                )
+        except LeaseLostError:
+            with self._db.session() as session:  # changes nothing where the lease is another's
+                ledger.skip(session, {leased.id: SkipReason.NOT_ACTIVE}, owner=self._owner, now=now)
+            raise
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         """Write the outcome, suppress an address that does not exist, stop an issue that the relay refuses."""

@@ -40,7 +40,7 @@ def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
     head = "\r\n".join(
         (
             f"From: {_mailbox(envelope.sender_name, envelope.sender_address)}",
-            f"To: {header_text(envelope.recipient)}",
+            f"To: {envelope.recipient}",  # checked when it was taken in: ASCII, no space, no control character
             f"Subject: {_encoded(envelope.subject, 'Subject')}",
             f"Date: {format_datetime(envelope.date)}",
             f"Message-ID: {envelope.message_id}",
@@ -82,4 +82,8 @@ def _encoded(text: str, name: str) -> str:
 
 
 def _mailbox(name: str, address: str) -> str:
-    return formataddr((header_text(name), address), charset="utf-8")
+    name = header_text(name)
+    if name.isascii():
+        return formataddr((name, address))
+    # formataddr would make one encoded word of it, however long (RFC 2047, section 2: 75 characters)
+    return Header(name, "utf-8", maxlinelen=75, header_name="From").encode(linesep="\r\n") + f"\r\n <{address}>"

@@ -40,6 +40,9 @@ class SkipReason(StrEnum):
     UNPRINTABLE = "unprintable"  # our fault: the log has the traceback
 
 
+_IN_FLIGHT = sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')")
+
+
 class Delivery(SQLModel, table=True):
     """One mail to one subscriber.
 
@@ -53,6 +56,14 @@ class Delivery(SQLModel, table=True):
         sa.Index("ix_deliveries_due", "issue_id", "state", "not_before"),
         sa.Index("ix_deliveries_subscriber", "subscriber_id", "queued_at"),
         sa.Index("ix_deliveries_leases", "state", "lease_until"),
+        # A reader has one issue's mail in flight at most: two selections made at once would choose the same papers.
+        sa.Index(
+            "uq_deliveries_in_flight",
+            "subscriber_id",
+            unique=True,
+            postgresql_where=_IN_FLIGHT,
+            sqlite_where=_IN_FLIGHT,
+        ),
         {"sqlite_autoincrement": True},
     )
 

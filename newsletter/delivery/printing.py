@@ -1,8 +1,9 @@
 """From leased deliveries to messages: rank the batch, select, compose, print. Reads, never writes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session
@@ -80,6 +81,8 @@ class Desk:
                 found[subscriber_id] = SkipReason.NOT_ACTIVE
             elif person.email in barred:
                 found[subscriber_id] = SkipReason.SUPPRESSED
+            elif not _readable(person):
+                found[subscriber_id] = SkipReason.UNPRINTABLE
         readers = [people[each] for each in subscriber_ids if each not in found]
         for person, selection in zip(readers, self._selections(session, readers), strict=True):
             id_ = person.id or 0
@@ -116,19 +119,34 @@ class Desk:
         return Prepared(person, fitted, self._press.print(digest, tokens), warnings)
 
 
+def _readable(person: Subscriber) -> bool:
+    """Return whether what is kept of a reader's wishes still means something."""
+    try:
+        _ = person.preferences
+    except ValueError:
+        _log.exception("wishes cannot be read", subscriber=person.id)
+        return False
+    return True
+
+
 def print_digests(
     session: Session, desk: Desk, leased: Sequence[Leased], identity: Identity, now: datetime
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch, and the deliveries that get none, with the reason."""
     deliveries = {each.subscriber_id: each.id for each in leased}
     prepared = desk.prepare(session, list(deliveries), deliveries, now)
-    outgoing, skipped = [], {}
+    outgoing: list[Outgoing] = []
+    skipped: dict[int, SkipReason] = {}
     for each in leased:
         found = prepared[each.subscriber_id]
         if isinstance(found, SkipReason):
             skipped[each.id] = found
+            continue
+        made = _guarded(each, partial(address_digest, each, found, identity, now, desk.issue.slot))
+        if isinstance(made, SkipReason):
+            skipped[each.id] = made
         else:
-            outgoing.append(address_digest(each, found, identity, now, desk.issue.slot))
+            outgoing.append(made)
     return outgoing, skipped
 
 
@@ -153,7 +171,8 @@ def print_notices(
     """Return the messages of a leased batch of mails outside any issue, and those that are no longer wanted."""
     people = subscribers.by_ids(session, [each.subscriber_id for each in leased])
     barred = subscribers.suppressed(session, [each.email for each in people.values()])
-    outgoing, skipped = [], {}
+    outgoing: list[Outgoing] = []
+    skipped: dict[int, SkipReason] = {}
     for each in leased:
         person = people.get(each.subscriber_id)
         wanted = State.PENDING if each.mail is Mail.CONFIRMATION else State.ACTIVE
@@ -162,10 +181,27 @@ def print_notices(
         elif person.email in barred:
             skipped[each.id] = SkipReason.SUPPRESSED
         else:
-            content = templates.mail(each.mail).render(notice_values(person, identity, now))
-            parts = quoted_printable(content.text), quoted_printable(content.html)
-            outgoing.append(_address(each, person, content.subject, parts, identity, now, "notices", None))
+            made = _guarded(each, partial(_notice, each, person, templates, identity, now))
+            if isinstance(made, SkipReason):
+                skipped[each.id] = made
+            else:
+                outgoing.append(made)
     return outgoing, skipped
+
+
+def _notice(leased: Leased, person: Subscriber, templates: Templates, identity: Identity, now: datetime) -> Outgoing:
+    content = templates.mail(leased.mail).render(notice_values(person, identity, now))
+    parts = quoted_printable(content.text), quoted_printable(content.html)
+    return _address(leased, person, content.subject, parts, identity, now, "notices", None)
+
+
+def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipReason:
+    """Make a mail; one that cannot be made must not cost the others of its batch theirs."""
+    try:
+        return make()
+    except Exception:  # noqa: BLE001  whatever it is, it is this mail's
+        _log.exception("mail cannot be made", delivery=leased.id, mail=leased.mail)
+        return SkipReason.UNPRINTABLE
 
 
 def notice_values(person: Subscriber, identity: Identity, now: datetime) -> dict[str, Any]:
@@ -175,6 +211,7 @@ def notice_values(person: Subscriber, identity: Identity, now: datetime) -> dict
         "site": identity.letterhead,
         "hour": person.hour,
         "timezone": person.timezone,
+        "when": {"daily": "every day", "weekdays": "on weekdays", "weekly": "on Mondays"}[person.cadence],
         "confirm_url": identity.links.confirm(sign(Purpose.CONFIRM, id_, now=now)),
         "unsubscribe_url": identity.links.unsubscribe(sign(Purpose.UNSUBSCRIBE, id_, now=now)),
     }

@@ -1,7 +1,7 @@
 """What a relay's reply means for the mail, the address and the issue; decided by class, never by wording. Pure."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -12,12 +12,12 @@ _ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})\b")
 # RFC 3463: bad mailbox, bad system, bad syntax, moved, null MX (RFC 7505)
 _GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
 _REPLY_CHARS = 300
+TIMED_OUT = "timed out"
 
 
 class Phase(StrEnum):
     """How far the dialogue had come (RFC 5321, section 3)."""
 
-    CONNECT = "connect"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -32,7 +32,9 @@ class Outcome:
     :ivar retry_after: for ``deferred``: the least time until the next attempt.
     :ivar suppress: the address does not exist.
     :ivar stop: the relay refuses us, not the reader: nothing more of the issue must be tried.
+    :ivar refused_us: a reader's own server may refuse us; only several in a row mean that all do.
     :ivar close: the connection is of no more use.
+    :ivar silent: the relay let us wait until the timeout.
     """
 
     state: DeliveryState
@@ -42,7 +44,9 @@ class Outcome:
     retry_after: timedelta | None = None
     suppress: bool = False
     stop: bool = False
+    refused_us: bool = False
     close: bool = False
+    silent: bool = False
 
 
 def accepted(code: int, reply: str) -> Outcome:
@@ -55,9 +59,10 @@ def no_reply(phase: Phase, why: str, attempts: int, spread: float) -> Outcome:
 
     Before the final dot nothing was accepted; after it nobody knows.
     """
+    silent = why == TIMED_OUT
     if phase is Phase.DOT:
-        return Outcome(DeliveryState.UNKNOWN, phase, 0, why[:_REPLY_CHARS], close=True)
-    return _deferred(phase, 0, why, attempts, spread, close=True)
+        return Outcome(DeliveryState.UNKNOWN, phase, 0, why[:_REPLY_CHARS], close=True, silent=silent)
+    return replace(_deferred(phase, 0, why, attempts, spread, close=True), silent=silent)
 
 
 def refused(phase: Phase, code: int, reply: str, attempts: int, spread: float) -> Outcome:
@@ -68,15 +73,16 @@ def refused(phase: Phase, code: int, reply: str, attempts: int, spread: float) -
     """
     if not 400 <= code < 600:
         return no_reply(phase, f"unexpected reply {code} {reply}", attempts, spread)
-    if phase is Phase.CONNECT:  # the relay's trouble or ours, never the reader's
-        return _deferred(phase, code, reply, attempts, spread, close=True)
     enhanced = found[1] if (found := _ENHANCED.match(reply)) else ""
     if code < 500:
         return _deferred(phase, code, reply, attempts, spread, close=code == 421)
-    if enhanced.startswith("5.7."):
+    if enhanced.startswith("5.3."):  # too big, or not supported: this mail's fault
+        return Outcome(DeliveryState.FAILED, phase, code, reply[:_REPLY_CHARS])
+    if phase is Phase.RCPT and enhanced.startswith("5.7."):
+        return Outcome(DeliveryState.FAILED, phase, code, reply[:_REPLY_CHARS], refused_us=True)
+    if phase is Phase.MAIL or enhanced.startswith("5.7."):  # about our sender, our authentication, our reputation
         return _deferred(phase, code, reply, attempts, spread, stop=True)
-    gone = enhanced in _GONE and phase is not Phase.MAIL
-    return Outcome(DeliveryState.FAILED, phase, code, reply[:_REPLY_CHARS], suppress=gone)
+    return Outcome(DeliveryState.FAILED, phase, code, reply[:_REPLY_CHARS], suppress=enhanced in _GONE)
 
 
 def spread_of(delivery_id: int, attempts: int) -> float:

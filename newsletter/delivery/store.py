@@ -12,7 +12,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from newsletter.db import UTCDateTime, insert
 from newsletter.delivery.models import Delivery, DeliveryState, Mail
 from newsletter.issues.cadence import Due, Group
-from newsletter.issues.models import Issue
+from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
 
 _SPENT = (DeliveryState.HANDOFF, DeliveryState.SENT, DeliveryState.UNKNOWN, DeliveryState.DEFERRED)
@@ -55,7 +55,7 @@ def due_readers(due: Due, *, only: int | None = None) -> SelectOfScalar[int]:
         Subscriber.hour == group.hour,
         Subscriber.cadence == group.cadence,
         # Who joined after their hour is due at once, but not for a day that was over when they joined.
-        sa.or_(col(Subscriber.confirmed_at).is_(None), col(Subscriber.confirmed_at) < due.expires_at),
+        sa.or_(col(Subscriber.confirmed_at).is_(None), col(Subscriber.confirmed_at) < due.day_ends_at),
     )
     if only is not None:
         query = query.where(Subscriber.id == only)
@@ -185,10 +185,9 @@ def due_issues(session: Session, now: datetime) -> list[int | None]:
     """Return the issues that have something to deliver now; None stands for mails outside any issue."""
     statement = (
         select(Delivery.issue_id)
-        .where(
-            col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)),
-            col(Delivery.not_before) <= now,
-        )
+        .join(Issue, col(Issue.id) == col(Delivery.issue_id), isouter=True)
+        .where(col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)), col(Delivery.not_before) <= now)
+        .where(sa.or_(col(Issue.id).is_(None), col(Issue.state) == IssueState.OPEN))
         .distinct()
     )
     return sorted(session.exec(statement), key=lambda issue_id: issue_id or 0)

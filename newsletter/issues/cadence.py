@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _FIRST_ZONE = timedelta(hours=14)  # the day begins first in Kiribati, UTC+14
 SEND_WITHIN = timedelta(hours=20)  # later than that, the next issue is nearer
@@ -22,12 +22,14 @@ class Group:
 class Due:
     """A group that is due for the issue of a day.
 
+    :ivar day_ends_at: when the local day is over.
     :ivar expires_at: not to be mailed at or after this instant.
     """
 
     day: date
     group: Group
     due_at: datetime
+    day_ends_at: datetime
     expires_at: datetime
 
 
@@ -36,7 +38,7 @@ def due_at(day: date, group: Group) -> datetime:
 
     An hour that a clock change skips begins at the change; one that comes twice begins the first time (PEP 495).
     """
-    return datetime.combine(day, time(group.hour), ZoneInfo(group.timezone)).astimezone(UTC)
+    return datetime.combine(day, time(group.hour), _zone(group.timezone)).astimezone(UTC)
 
 
 def mails_on(cadence: str, day: date) -> bool:
@@ -51,11 +53,11 @@ def due_now(groups: Iterable[Group], now: datetime) -> list[Due]:
     """
     found = []
     for group in groups:
-        today = now.astimezone(ZoneInfo(group.timezone)).date()
+        today = now.astimezone(_zone(group.timezone)).date()
         for day in (today - timedelta(days=1), today):
             at = due_at(day, group)
             if mails_on(group.cadence, day) and at <= now < at + SEND_WITHIN:
-                found.append(Due(day, group, at, at + SEND_WITHIN))
+                found.append(Due(day, group, at, _ends(day, group), at + SEND_WITHIN))
     return sorted(found, key=_order)
 
 
@@ -71,7 +73,7 @@ def due_on(
     for group in groups:
         at = due_at(day, group)
         if (any_day or mails_on(group.cadence, day)) and (any_hour or at <= now):
-            found.append(Due(day, group, min(at, now), max(at, now) + SEND_WITHIN))
+            found.append(Due(day, group, min(at, now), max(_ends(day, group), now), max(at, now) + SEND_WITHIN))
     return sorted(found, key=_order)
 
 
@@ -88,3 +90,15 @@ def window(day: date, now: datetime, length: timedelta) -> tuple[datetime, datet
 
 def _order(due: Due) -> tuple[datetime, str, int, str]:
     return due.due_at, due.group.timezone, due.group.hour, due.group.cadence
+
+
+def _ends(day: date, group: Group) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time(), _zone(group.timezone)).astimezone(UTC)
+
+
+def _zone(name: str) -> tzinfo:
+    """Return a zone; one that this machine's data no longer knows must not stop the others, so it is UTC."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC

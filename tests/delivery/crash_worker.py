@@ -15,7 +15,7 @@ from dataclasses import replace
 from newsletter import logs, pipeline
 from newsletter.app import build_app
 from newsletter.delivery.retry import Outcome
-from newsletter.delivery.transports import Marks, Outgoing, Transport
+from newsletter.delivery.transports import Marks, Outgoing, Transport, Untried
 from newsletter.settings import Settings
 
 POINTS = ("leased", "printed", "before-handoff", "after-handoff", "before-settle", "after-settle")
@@ -56,7 +56,7 @@ class CrashingTransport:
     def __init__(self, transport: Transport, point: Point) -> None:
         self._transport, self._point = transport, point
 
-    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> list[Outgoing]:
+    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
         self._point("printed")
         return self._transport.deliver(batch, CrashingMarks(marks, self._point))
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from fakes import Clock
 from samples import add_papers, add_readers, open_and_queue, record
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from newsletter import pipeline
@@ -110,7 +111,7 @@ def test_a_mail_that_was_sent_cannot_become_anything_else(app_on_both: App, issu
 def test_released_deliveries_count_no_attempt(app_on_both: App, issue: Issue) -> None:
     leased = lease(app_on_both, issue)
     with app_on_both.db.session() as session:
-        ledger.release(session, [each.id for each in leased], owner="me", now=app_on_both.now())
+        ledger.release(session, [each.id for each in leased], owner="me", not_before=app_on_both.now())
     assert {each.attempts for each in lease(app_on_both, issue)} == {1}
 
 
@@ -175,3 +176,12 @@ def test_a_batch_costs_a_fixed_number_of_statements(app_on_both: App) -> None:
         assert len(outgoing) == size
         counted.append(len([each for each in statements if "SELECT" in each or "UPDATE" in each]))
     assert counted[1] <= counted[0], "the number of statements grows with the number of readers"
+
+
+def test_two_issues_cannot_lease_one_reader_at_the_same_moment(app_on_both: App, issue: Issue, clock: Clock) -> None:
+    (_, *_) = lease(app_on_both, issue, limit=1)
+    clock.forward(days=1)
+    tomorrow = open_and_queue(app_on_both)
+    statement = sa.update(Delivery).where(Delivery.issue_id == tomorrow.id).values(state="leased", lease_owner="you")  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError), app_on_both.db.session() as session:
+        session.execute(statement)  # what a lease does that did not see the other

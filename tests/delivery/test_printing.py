@@ -1,6 +1,7 @@
 """From leased deliveries to messages: what goes into the mail, and what one broken paper may cost."""
 
 import email
+import re
 import shutil
 from collections.abc import Callable
 from email import policy
@@ -11,13 +12,16 @@ from conftest import ROOT
 from fakes import Clock
 from samples import HOSTILE, add_papers, add_readers, open_and_queue, record
 
-from newsletter import pipeline
+from newsletter import membership, pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.message import header_text
 from newsletter.papers.models import MAX_TITLE
 from newsletter.papers.textclean import clean
-from newsletter.rehearsal import rehearse
+from newsletter.rehearsal import rehearse, write_rehearsal
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.addresses import parse_address
+from newsletter.subscribers.preferences import Preferences
 
 
 def mails(app: App) -> dict[str, EmailMessage]:
@@ -91,3 +95,45 @@ def test_subjects_are_one_clean_line(app: App) -> None:
     pipeline.deliver(app, issue.id)
     (message,) = mails(app).values()
     assert str(message["subject"]) == header_text(HOSTILE[1])
+
+
+def test_the_longest_and_oddest_addresses_are_mailed_as_they_are(app: App) -> None:
+    long = "l" * 60 + "@" + ".".join(["d" * 60, "e" * 60, "example", "org"])
+    add_papers(app, [record(1)])
+    for address in (long, "a=?utf-8?q?b?=@example.org", "plain@example.org"):
+        assert membership.add_subscriber(app, parse_address(address), Preferences(), confirmed=True)
+    issue = open_and_queue(app)
+    assert pipeline.deliver(app, issue.id) == 3
+    raw = [path.read_bytes() for path in app.settings.outbox_dir.rglob("*.eml")]
+    assert {re.search(rb"^To: (.*)\r$", each, re.MULTILINE)[1].decode() for each in raw} == {  # type: ignore[index]
+        long, "a=?utf-8?q?b?=@example.org", "plain@example.org",
+    }  # fmt: skip
+
+
+def test_a_dry_run_never_writes_among_mails_that_were_sent(app: App, clock: Clock) -> None:
+    add_papers(app, [record(n) for n in range(1, 9)])
+    add_readers(app, 1, max_papers=3)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    (sent,) = app.settings.outbox_dir.rglob("*.eml")
+    before = sent.read_bytes()
+    add_readers(app, 1, prefix="other")
+    planned = rehearse(app, issue.day, pipeline.resolve_due(issue.day, app.now(), any_hour=True))
+    write_rehearsal(app, planned, app.settings.outbox_dir)
+    assert sent.read_bytes() == before
+    assert len(list(app.settings.outbox_dir.rglob("*.eml"))) == 2
+
+
+def test_wishes_that_mean_nothing_any_more_cost_their_own_reader_only(app: App) -> None:
+    add_papers(app, [record(1)])
+    readers = add_readers(app, 3)
+    with app.db.session() as session:
+        person = subscribers.get(session, readers[1])
+        assert person is not None
+        person.max_papers, person.timezone = 60, "Mars/Olympus"
+        session.add(person)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    with app.db.snapshot() as session:
+        accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
+    assert (accounting.sent, accounting.skipped) == (2, {"unprintable": 1})

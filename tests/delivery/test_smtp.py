@@ -116,6 +116,35 @@ def test_a_relay_that_refuses_us_stops_the_issue_and_loses_nobody(run: Run, smtp
     assert sorted(smtp.recipients()) == [f"reader{number}@example.org" for number in range(READERS)]
 
 
+def test_a_relay_that_is_away_costs_no_attempt_and_is_not_hammered(run: Run, smtp: SmtpServer) -> None:
+    app, accounting = run(lambda step, _: "421 4.3.2 closed" if step == "connect" else None, rounds=1)
+    assert accounting.deferred == READERS
+    assert smtp.connections == 1, "one connection is enough to know"
+    with app.db.snapshot() as session:
+        rows = session.exec(select(Delivery)).all()
+    assert {(row.attempts, (row.reply or "")[:3]) for row in rows} == {(0, "421")}
+
+
+def test_one_readers_server_that_refuses_us_stops_nobody(run: Run) -> None:
+    app, accounting = run(for_reader(2, "rcpt", "550 5.7.1 not from you"))
+    assert (accounting.sent, accounting.failed) == (READERS - 1, 1)
+    with app.db.snapshot() as session:
+        assert session.exec(select(Issue)).one().state == "open"
+
+
+def test_the_third_refusal_in_a_row_stops_the_issue(run: Run, smtp: SmtpServer) -> None:
+    app, accounting = run(lambda step, _: "550 5.7.1 relaying denied" if step == "rcpt" else None)
+    assert (accounting.sent, accounting.failed, accounting.deferred) == (0, 3, READERS - 3)
+    with app.db.snapshot() as session:
+        assert session.exec(select(Issue)).one().state == "stopped"
+
+
+def test_a_relay_that_lets_us_wait_holds_up_no_more_than_a_mail_a_connection(run: Run, smtp: SmtpServer) -> None:
+    _, accounting = run(lambda step, _: "hang" if step == "rcpt" else None, rounds=1)
+    assert accounting.deferred == READERS
+    assert smtp.connections == 1
+
+
 def test_a_greeting_of_554_is_the_relays_trouble_and_not_the_readers(run: Run) -> None:
     _, accounting = run(once("connect", "554 5.3.2 not today", at=1))
     assert accounting.sent == READERS

@@ -16,6 +16,7 @@ NOTICE = {
     "site": Letterhead("Daily Papers", "https://news.example.org", "1 Example Street"),
     "hour": 8,
     "timezone": "Europe/Berlin",
+    "when": "every day",
     "confirm_url": "https://news.example.org/confirm/t",
     "unsubscribe_url": "https://news.example.org/u/t",
 }

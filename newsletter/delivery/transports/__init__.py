@@ -37,10 +37,23 @@ class Marks(Protocol):
         """Say what became of the message."""
 
 
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """Messages of a batch that were not tried.
+
+    :ivar why: what keeps the other side from taking anything now; empty when we were told to stop.
+    :ivar refused: it is us that the other side refuses, whoever the reader.
+    """
+
+    messages: tuple[Outgoing, ...] = ()
+    why: str = ""
+    refused: bool = False
+
+
 class Transport(Protocol):
     """Hands messages over."""
 
-    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> list[Outgoing]:
+    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
         """Hand over a batch and settle each message; return those that were not tried.
 
         For each message: everything but the last step, then `Marks.handoff`, then the last step, then

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from newsletter.delivery.retry import accepted
-from newsletter.delivery.transports import Marks, Outgoing
+from newsletter.delivery.transports import Marks, Outgoing, Untried
 from newsletter.errors import LeaseLostError
 
 _STYLE = """
@@ -27,7 +27,7 @@ class Outbox:
         self.root = root
         self._touched: set[Path] = set()
 
-    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> list[Outgoing]:
+    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
         """Write each message under a temporary name, mark the handoff, and give it its name."""
         for outgoing in batch:
             folder = self.root / outgoing.folder
@@ -44,7 +44,7 @@ class Outbox:
             target.with_suffix(".html").write_text(_html_part(outgoing.message), encoding="utf-8")
             self._touched.add(folder)
             marks.settle(outgoing, accepted(250, "written to the outbox"))
-        return []
+        return Untried()
 
     def finish(self) -> None:
         """Write the pages that list what is there."""

@@ -8,42 +8,51 @@ import select
 import smtplib
 import socket
 import ssl
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event, Lock
 
 from newsletter import clock
-from newsletter.delivery.retry import Outcome, Phase, accepted, no_reply, refused, spread_of
-from newsletter.delivery.transports import Marks, Outgoing
-from newsletter.errors import LeaseLostError
+from newsletter.delivery.retry import TIMED_OUT, Outcome, Phase, accepted, no_reply, refused, spread_of
+from newsletter.delivery.transports import Marks, Outgoing, Untried
+from newsletter.errors import LeaseLostError, RelayAwayError
 from newsletter.settings import Relay
 
 _DOT_TIMEOUT_SECONDS = 600.0  # RFC 5321, section 4.5.3.2.6: a shorter one makes duplicates
 _DATA_TIMEOUT_SECONDS = 120.0
 _BLOCK_TIMEOUT_SECONDS = 180.0
+_REFUSALS = 3
 _IDLE_SECONDS = 60.0  # a relay may have closed a connection that was silent for longer
 
 
 class SmtpTransport:
-    """Hands messages to one relay over up to `Relay.connections` connections, a thread each."""
+    """Hands messages to one relay over up to `Relay.connections` connections, a thread each.
 
-    def __init__(self, relay: Relay, *, tls: ssl.SSLContext | None = None) -> None:
+    :param stopping: when set, each connection finishes its mail and the rest is not tried.
+    """
+
+    def __init__(self, relay: Relay, *, tls: ssl.SSLContext | None = None, stopping: Event | None = None) -> None:
         self._relay = relay
         self._tls = tls or ssl.create_default_context()
+        self._stopping = stopping or Event()
         self._idle: list[Connection] = []
         self._lock = Lock()
 
-    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> list[Outgoing]:
+    def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
         """Hand over a batch; see `Transport.deliver`."""
-        messages = list(batch)
-        if not messages:
-            return []
-        queue = _Queue(messages)
-        workers = min(self._relay.connections, len(messages))
+        queue = _Queue(batch, self._stopping)
+        workers = min(self._relay.connections, len(queue))
+        if not workers:
+            return Untried()
         with ThreadPoolExecutor(workers, thread_name_prefix="smtp") as threads:
-            for done in [threads.submit(self._work, queue, marks) for _ in range(workers)]:
-                done.result()
+            try:
+                for done in [threads.submit(self._work, queue, marks) for _ in range(workers)]:
+                    done.result()
+            except BaseException:
+                queue.stop()  # Ctrl-C, or a ledger that does not answer: nothing more may be tried
+                raise
         return queue.rest()
 
     def finish(self) -> None:
@@ -57,20 +66,25 @@ class SmtpTransport:
             self._idle.clear()
 
     def _work(self, queue: "_Queue", marks: Marks) -> None:
+        """Send until the queue is empty, or the relay does not serve this connection any more."""
         with self._lock:
             connection = self._idle.pop() if self._idle else Connection(self._relay, self._tls)
         try:
             for outgoing in queue:
                 try:
+                    connection.open()
                     outcome = connection.send(outgoing, marks)
+                except RelayAwayError as exc:
+                    queue.put_back(outgoing, str(exc))
+                    break  # another connection may fare better
                 except LeaseLostError:
                     continue
                 marks.settle(outgoing, outcome)
-                if outcome.stop:
-                    queue.stop()
+                if queue.judge(outcome):
+                    break
         except BaseException:
             connection.drop()
-            queue.stop()  # the ledger does not answer: nothing more may be tried
+            queue.stop()
             raise
         with self._lock:
             self._idle.append(connection)
@@ -91,27 +105,36 @@ class Connection:
         :raises LeaseLostError: the mark was refused; the connection is closed, since in the middle of
             DATA the next command would become body text.
         """
-        phase = Phase.CONNECT
         attempts = outgoing.leased.attempts
         spread = spread_of(outgoing.leased.id, attempts)
+        if self._smtp is None:
+            raise RelayAwayError("not connected")
         try:
-            smtp = self._connected()
-            for phase, code, reply in self._dialogue(smtp, outgoing, marks):
+            for phase, code, reply in self._dialogue(self._smtp, outgoing, marks):
                 if not _expected(phase, code):
                     return self._refused(phase, code, reply, attempts, spread)
             return accepted(code, reply)
         except _PhaseError as exc:
             self.drop()
             return no_reply(exc.phase, str(exc), attempts, spread)
-        except smtplib.SMTPResponseException as exc:
-            self.drop()
-            return refused(Phase.CONNECT, exc.smtp_code, _text(exc.smtp_error), attempts, spread)
-        except (OSError, smtplib.SMTPException) as exc:
-            self.drop()
-            return no_reply(Phase.CONNECT, _why(exc), attempts, spread)
         except LeaseLostError:
             self.drop()
             raise
+
+    def open(self) -> None:
+        """Connect, unless that is done.
+
+        :raises RelayAwayError: trouble with greeting, TLS or login; it is the relay's or ours, never a reader's.
+        """
+        if self._smtp is not None and clock.monotonic() - self._used_at > _IDLE_SECONDS:
+            self.quit()
+        try:
+            self._smtp = self._smtp or _open(self._relay, self._context)
+        except smtplib.SMTPResponseException as exc:
+            raise RelayAwayError(f"{exc.smtp_code} {_text(exc.smtp_error)}") from exc
+        except (OSError, smtplib.SMTPException) as exc:
+            raise RelayAwayError(_why(exc)) from exc
+        self._used_at = clock.monotonic()
 
     def quit(self) -> None:
         """Say QUIT, if the other side still listens."""
@@ -127,14 +150,6 @@ class Connection:
             with suppress(OSError):
                 self._smtp.close()
         self._smtp = None
-
-    def _connected(self) -> smtplib.SMTP:
-        if self._smtp is not None and clock.monotonic() - self._used_at > _IDLE_SECONDS:
-            self.quit()
-        if self._smtp is None:
-            self._smtp = _open(self._relay, self._context)
-        self._used_at = clock.monotonic()
-        return self._smtp
 
     def _dialogue(self, smtp: smtplib.SMTP, outgoing: Outgoing, marks: Marks) -> Iterator[tuple[Phase, int, str]]:
         """Yield each phase with its reply; the caller stops asking at the first one that is not as expected."""
@@ -165,27 +180,50 @@ class Connection:
 
 
 class _Queue:
-    """Messages that several threads take from, until one says stop."""
+    """Messages that several threads take from, until one of them has reason to stop all."""
 
-    def __init__(self, messages: list[Outgoing]) -> None:
-        self._messages = iter(messages)
+    def __init__(self, messages: Iterable[Outgoing], stopping: Event) -> None:
+        self._messages = deque(messages)
         self._lock = Lock()
-        self._stopped = Event()
+        self._stopped = False
+        self._stopping = stopping
+        self._why = ""
+        self._refused = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
     def __iter__(self) -> Iterator[Outgoing]:
-        while not self._stopped.is_set():
+        while True:
             with self._lock:
-                outgoing = next(self._messages, None)
-            if outgoing is None:
-                return
+                if self._stopped or self._stopping.is_set() or not self._messages:
+                    return
+                outgoing = self._messages.popleft()
             yield outgoing
 
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def rest(self) -> list[Outgoing]:
+    def put_back(self, outgoing: Outgoing, why: str) -> None:
         with self._lock:
-            return list(self._messages)
+            self._messages.appendleft(outgoing)
+            self._why = why[:300]
+
+    def judge(self, outcome: Outcome) -> bool:
+        """Take note of an outcome; return whether the connection that brought it should take no more.
+
+        One reader's server may refuse us; the third in a row means that nobody wants our mail.
+        """
+        with self._lock:
+            self._refused = self._refused + 1 if outcome.refused_us else 0
+            if outcome.stop or self._refused >= _REFUSALS:
+                self._stopped, self._why = True, outcome.reply
+        return outcome.silent
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+
+    def rest(self) -> Untried:
+        with self._lock:
+            return Untried(tuple(self._messages), self._why if self._messages else "", self._refused >= _REFUSALS)
 
 
 class _PhaseError(Exception):
@@ -271,8 +309,8 @@ def _text(reply: object) -> str:
 
 
 def _why(exc: Exception) -> str:
-    if isinstance(exc, TimeoutError):
-        return "timed out"
+    if isinstance(exc, TimeoutError) or isinstance(exc.__context__, TimeoutError):  # smtplib wraps it
+        return TIMED_OUT
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"the relay's certificate is not valid: {exc.verify_message}"
     return f"{type(exc).__name__}: {exc}"[:200]

@@ -149,6 +149,14 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_due", "deliveries", ["issue_id", "state", "not_before"], unique=False)
     op.create_index("ix_deliveries_leases", "deliveries", ["state", "lease_until"], unique=False)
     op.create_index("ix_deliveries_subscriber", "deliveries", ["subscriber_id", "queued_at"], unique=False)
+    op.create_index(
+        "uq_deliveries_in_flight",
+        "deliveries",
+        ["subscriber_id"],
+        unique=True,
+        postgresql_where=sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')"),
+        sqlite_where=sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')"),
+    )
 
     op.create_table(
         "issue_candidates",
@@ -185,6 +193,12 @@ def downgrade() -> None:
 
     op.drop_table("attempts")
     op.drop_table("issue_candidates")
+    op.drop_index(
+        "uq_deliveries_in_flight",
+        table_name="deliveries",
+        postgresql_where=sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')"),
+        sqlite_where=sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')"),
+    )
     op.drop_index("ix_deliveries_subscriber", table_name="deliveries")
     op.drop_index("ix_deliveries_leases", table_name="deliveries")
     op.drop_index("ix_deliveries_due", table_name="deliveries")
