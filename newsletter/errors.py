@@ -28,5 +28,9 @@ class RelayAwayError(NewsletterError):
     """The relay does not serve us now: nothing was tried, and no mail is to blame."""
 
 
+class SourceDownError(SourceError):
+    """A source gives no answer at all: asking it again at once is of no use."""
+
+
 class LeaseLostError(NewsletterError):
     """This worker may no longer touch the delivery: another took over, or its reader has left."""

@@ -8,7 +8,7 @@ nothing is left to do now. ``sweep`` picks up what was left lying. Readers join 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlmodel import Session
@@ -20,7 +20,7 @@ from newsletter.delivery import store as deliveries
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.printing import Desk, print_digests, print_notices
-from newsletter.errors import InputError, LeaseLostError, SourceError
+from newsletter.errors import InputError, LeaseLostError, SourceDownError, SourceError
 from newsletter.issues import cadence
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due
@@ -33,6 +33,7 @@ from newsletter.papers.store import Upserted
 
 _log = logs.get(__name__)
 _DESKS = 3
+_SILENCES = 2  # in a row, until a source is not asked for further days
 _LEASE_TRIES = 5
 _PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
@@ -58,12 +59,25 @@ class Pulled:
     stored: Upserted
     repeated: int = 0
     error: str = ""
+    down: bool = False
 
 
-def pull(app: App, days: Sequence[date], names: Iterable[str] | None = None) -> list[Pulled]:
-    """Pull each source's lists of some days; a source that is down costs only its own papers."""
-    wanted = app.settings.source_names if names is None else names
-    return [_pull_day(app, app.sources[name], day) for name in wanted for day in days]
+def pull(app: App, days: Sequence[date], names: Iterable[str] | None = None, tell: Tell = _quiet) -> list[Pulled]:
+    """Pull each source's lists of some days; a source that is down costs only its own papers, and little time."""
+    reports = []
+    for name in app.settings.source_names if names is None else names:
+        silent = 0
+        for day in days:
+            if silent < _SILENCES:
+                report = _pull_day(app, app.sources[name], day)
+            else:
+                report = Pulled(
+                    name, day, 0, Counter(), (), Upserted(), error=f"{name} is down, not asked again", down=True
+                )
+            silent = silent + 1 if report.down else 0
+            reports.append(report)
+            tell(1)
+    return reports
 
 
 def days_to_pull(now: datetime) -> list[date]:
@@ -185,7 +199,8 @@ def _pull_day(app: App, source: Source, day: date) -> Pulled:
         parsed = source.parse(source.fetch(day), day)
     except SourceError as exc:
         _log.warning("source failed", source=source.name, day=day.isoformat(), error=str(exc))
-        return _store(app, source.name, day, Parsed(), started, error=f"{source.name} {exc}")
+        report = _store(app, source.name, day, Parsed(), started, error=f"{source.name} {exc}")
+        return replace(report, down=isinstance(exc, SourceDownError))
     return _store(app, source.name, day, parsed, started)
 
 
@@ -207,6 +222,8 @@ def _store(app: App, name: str, day: date | None, parsed: Parsed, started: datet
                 error=error,
             ),
         )
+    if error:
+        return Pulled(name, day, 0, Counter(), (), stored, error=error)
     _log.info(
         "pulled",
         source=name,

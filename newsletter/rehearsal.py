@@ -11,11 +11,13 @@ from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import NoMarks
 from newsletter.delivery.models import DeliveryState, Mail, SkipReason
 from newsletter.delivery.printing import Desk, Prepared, address_digest
-from newsletter.delivery.store import Accounting
+from newsletter.delivery.store import Accounting, Waiting
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due, Group
 from newsletter.papers.models import Paper
+
+_LAST = 2**63  # a delivery that is still to be queued gets a higher id than all there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,30 @@ def rehearse(
         draft = issues.draft(session, day, now, app.settings.window)
         desk = Desk(session, draft, app.identity, app.templates)
         issue_id = draft.issue.id or 0
-        before = deliveries.accounting(session, issue_id, draft.issue.slot)
-        states = deliveries.waiting(session, issue_id, now, only=only)
+        before = _lapse(
+            deliveries.accounting(session, issue_id, draft.issue.slot), deliveries.lapsed(session, issue_id, now)
+        )
         known = deliveries.queued_already(session, issue_id)
         fresh = [
-            id_
+            Waiting(id_, DeliveryState.QUEUED, (each.due_at, _LAST))
             for each in due(issues.groups(session))
             for id_ in session.exec(deliveries.due_readers(each, only=only))
             if id_ not in known
         ]
+        queue = sorted([*deliveries.waiting(session, issue_id, now, only=only), *fresh], key=lambda each: each.order)
+        waiting = [each.subscriber_id for each in queue]
         found: dict[int, Prepared | SkipReason] = {}
-        waiting = [*states, *fresh]
         while len(found) < len(waiting) and (limit is None or _mails(found) < limit):
             size = app.batch if limit is None else min(app.batch, limit - _mails(found))
             found |= desk.prepare(session, waiting[len(found) : len(found) + size], {}, now)
-    queued = states | dict.fromkeys(fresh, DeliveryState.QUEUED.value)
+    reaped = sum(each.state == DeliveryState.LEASED for each in queue)
+    before = replace(before, leased=before.leased - reaped, deferred=before.deferred + reaped)
+    states = {
+        each.subscriber_id: DeliveryState.DEFERRED if each.state == DeliveryState.LEASED else each.state
+        for each in queue
+    }
     mails = tuple(each for each in found.values() if isinstance(each, Prepared))
-    return Rehearsal(_after(before, len(fresh), queued, found), mails, desk.papers, draft.issue.slot)
+    return Rehearsal(_after(before, len(fresh), states, found), mails, desk.papers, draft.issue.slot)
 
 
 def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:
@@ -83,11 +92,28 @@ def _mails(found: Mapping[int, Prepared | SkipReason]) -> int:
     return sum(isinstance(each, Prepared) for each in found.values())
 
 
+def _lapse(before: Accounting, lapsed: Mapping[str, int]) -> Accounting:
+    """Return the accounting after what is too late was given up, and what died in a handoff became unknown."""
+    unknown = lapsed.get(DeliveryState.HANDOFF, 0)
+    late = {
+        state: lapsed.get(state, 0) for state in (DeliveryState.QUEUED, DeliveryState.DEFERRED, DeliveryState.LEASED)
+    }
+    return replace(
+        before,
+        queued=before.queued - late[DeliveryState.QUEUED],
+        deferred=before.deferred - late[DeliveryState.DEFERRED],
+        leased=before.leased - late[DeliveryState.LEASED],
+        failed=before.failed + sum(late.values()),
+        handoff=before.handoff - unknown,
+        unknown=before.unknown + unknown,
+    )
+
+
 def _after(
     before: Accounting, fresh: int, states: Mapping[int, str], found: Mapping[int, Prepared | SkipReason]
 ) -> Accounting:
     """Return the accounting as it would be: `fresh` readers more, and each of `found` where it would end."""
-    counts: dict[str, int] = {"queued": before.queued + fresh, "deferred": before.deferred}
+    counts = {"queued": before.queued + fresh, "deferred": before.deferred}
     skipped = dict(before.skipped)
     for id_, each in found.items():
         counts[states[id_]] -= 1

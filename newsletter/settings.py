@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -48,7 +50,7 @@ class Sender:
 class Settings(BaseSettings):
     """All settings; each is documented in ``.env.example``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     database_url: str = "sqlite:///var/newsletter.db"
     broker_url: SecretStr | None = None
@@ -202,17 +204,21 @@ def load(**overrides: object) -> Settings:
     :raises SettingsError: one line that names each wrong setting.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        loaded = Settings(**overrides)  # type: ignore[arg-type]
+        lines = unknown_variables(dotenv_values(".env")) if "_env_file" not in overrides else []
     except ValidationError as exc:
         raise SettingsError("; ".join(_describe(error) for error in exc.errors())) from None
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8") from None
+    if lines:
+        raise SettingsError(f".env: {'; '.join(lines)}")
+    return loaded
 
 
-def unknown_variables(names: "os._Environ[str] | dict[str, str]") -> list[str]:
+def unknown_variables(names: Iterable[str]) -> list[str]:
     """Return a line for each ``NEWSLETTER_…`` variable that no setting answers to.
 
-    Only a warning: a container platform sets such variables by itself for a service named "newsletter".
+    In the environment only a warning: container platforms set such variables for a service named "newsletter".
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {f"{name}_FILE" for name in known}
@@ -268,10 +274,6 @@ def _number(text: str, name: str, low: int, high: int) -> float:
 def _describe(error: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails
     where = ".".join(str(part) for part in error["loc"])
     what = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        name = where.upper() if where.upper().startswith(PREFIX) else PREFIX + where.upper()
-        near = difflib.get_close_matches(name, [PREFIX + field.upper() for field in Settings.model_fields], n=1)
-        return f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
     if not where:  # the composites name themselves
         where, _, what = what.partition(": ")
     return f"{PREFIX}{where.upper()}: {what}"

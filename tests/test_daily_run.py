@@ -16,8 +16,10 @@ from sqlmodel import select
 
 from newsletter import pipeline
 from newsletter.app import App
+from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
 from newsletter.issues import store as issues
+from newsletter.issues.cadence import Group
 from newsletter.papers.models import Paper
 from newsletter.rehearsal import rehearse
 
@@ -123,6 +125,29 @@ def test_a_limited_dry_run_equals_a_limited_run(
     assert (accounting.sent, accounting.queued) == (2, 3)
 
 
+def test_a_dry_run_foresees_what_a_crash_and_a_refusal_left_behind(
+    make_app: Callable[..., App], database_url: str, days: HuggingFaceServer, clock: Clock, smtp: SmtpServer
+) -> None:
+    app = make_app(database_url, huggingface_url=days.url, smtp_url=smtp.url)
+    add_readers(app, 6)
+    pipeline.pull(app, DAYS)
+    smtp.script = lambda step, session: "450 4.2.1 busy" if step == "rcpt" and "reader0@" in session.recipient else None
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id, limit=2)
+    with app.db.session() as session:
+        ledger.lease(session, issue.id, owner="one that dies", now=app.now(), limit=2)
+    clock.forward(minutes=10)
+    add_readers(app, 2, prefix="new", hour=9)
+    smtp.script = lambda _step, _session: None
+    find = pipeline.resolve_due(issue.day, app.now(), any_hour=True)
+    planned = rehearse(app, issue.day, find, limit=4)
+    pipeline.queue(app, issue, find([*_groups(app)]))
+    pipeline.deliver(app, issue.id, limit=4)
+    with app.db.snapshot() as session:
+        assert deliveries.accounting(session, issue.id or 0, issue.slot) == planned.accounting
+    assert {mail.subscriber.email for mail in planned.mails} == set(smtp.recipients()[-4:])
+
+
 def test_later_votes_do_not_change_an_open_issue(
     app: App, days: HuggingFaceServer, make_app: Callable[..., App]
 ) -> None:
@@ -161,6 +186,11 @@ def test_the_command_line_does_the_whole_job(
     status = json.loads(command("status", "--json", **settings).stdout)
     assert status["issues"][0]["sent"] == 1
     assert status["sources"][0]["source"] == "huggingface"
+
+
+def _groups(app: App) -> list[Group]:
+    with app.db.snapshot() as session:
+        return issues.groups(session)
 
 
 def _dump(app: App) -> str:

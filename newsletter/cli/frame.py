@@ -18,10 +18,11 @@ LOOK = 3  # finished, with something to look at
 
 
 @contextmanager
-def open_app(*, schema: bool = True, **overrides: object) -> "Iterator[App]":
+def open_app(*, schema: bool = True, service: bool = False, **overrides: object) -> "Iterator[App]":
     """Yield the application that the settings describe.
 
     :param schema: whether the tables must be there already.
+    :param service: whether this process runs on; a command says itself what happened, and logs only failures.
     :raises NewsletterError: a setting is wrong, or the tables are missing or of another version.
     """
     from newsletter import logs, settings
@@ -29,7 +30,8 @@ def open_app(*, schema: bool = True, **overrides: object) -> "Iterator[App]":
     from newsletter.migrate import check_schema, require_database
 
     loaded = settings.load(**overrides)
-    logs.configure(loaded.log_level, json=loaded.log_json)
+    quiet = not service and loaded.log_level != "DEBUG"
+    logs.configure("ERROR" if quiet else loaded.log_level, json=loaded.log_json)
     for line in settings.unknown_variables(os.environ):
         typer.echo(f"warning: {line}", err=True)
     if schema:

@@ -55,12 +55,9 @@ def _from_sources(app: "App", source: str | None, day: date | None, since: date 
     if since:
         last = day or app.now().astimezone(UTC).date()
         days = [since + timedelta(days=n) for n in range((last - since).days + 1)]
-    reports = []
-    with progress("pulling", len(days)) as tell:
-        for each in days:
-            reports += pipeline.pull(app, [each], [source] if source else None)
-            tell(1)
-    return reports
+    names = [source] if source else app.settings.source_names
+    with progress("pulling", len(days) * len(names)) as tell:
+        return pipeline.pull(app, days, names, tell)
 
 
 def _from_file(app: "App", name: str, day: date | None) -> "list[Pulled]":

@@ -55,6 +55,10 @@ def send(
     _say(accounting, as_json=as_json)
     if stopped:
         typer.echo(f"newsletter: the relay refuses our mail, so the issue was stopped: {stopped}", err=True)
+    if held := accounting.leased + accounting.handoff:
+        typer.echo(
+            f"newsletter: {held} are held by another run or by one that died; send again in some minutes", err=True
+        )
     doubtful = ("failed", "unknown", "deferred", "leased", "handoff")
     if stopped or any(getattr(accounting, state) for state in doubtful) or accounting.skipped.get("unprintable"):
         raise typer.Exit(LOOK)

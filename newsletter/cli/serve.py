@@ -26,7 +26,7 @@ def run(host: str = _HOST, port: int = _PORT) -> None:
     from newsletter.migrate import migrate
     from worker import inline
 
-    with open_app(schema=False) as app:
+    with open_app(schema=False, service=True) as app:
         migrate(app.db)
         with inline.running(app) as awake:
             serve_web(awake, host, port)
@@ -36,7 +36,7 @@ def serve(host: str = _HOST, port: int = _PORT) -> None:
     """Serve the web pages; mails are sent by workers."""
     from worker.tasks import with_broker
 
-    with open_app() as app:
+    with open_app(service=True) as app:
         serve_web(with_broker(app), host, port)
 
 
@@ -46,7 +46,7 @@ def worker(
     """Deliver what is due: on Celery when a broker is configured, else in this process."""
     from worker.__main__ import work
 
-    with open_app() as app:
+    with open_app(service=True) as app:
         work(app, concurrency)
 
 
@@ -57,7 +57,7 @@ def scheduler() -> None:
     from worker.scheduler import scheduled
     from worker.tasks import call
 
-    with open_app() as app:
+    with open_app(service=True) as app:
         if app.settings.broker_url is None:
             with inline.running(app):
                 until_stopped()

@@ -43,12 +43,12 @@ def status(
         for source in found["sources"]:
             typer.echo(_line(source))
         if found["oldest_due_seconds"]:
-            typer.echo(f"oldest due delivery waits since {found['oldest_due_seconds']} s")
+            typer.echo(f"the oldest due delivery has waited {found['oldest_due_seconds']} s")
         typer.echo("subscribers: " + ", ".join(f"{number} {state}" for state, number in found["subscribers"].items()))
     if (
         found["unknown"]
         or any(row["stopped_why"] for row in found["issues"])
-        or any(each["error"] for each in found["sources"])
+        or any(each["error"] for each in found["sources"] if each["configured"])
     ):
         raise typer.Exit(LOOK)
 
@@ -69,7 +69,10 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
         oldest = deliveries.oldest_due(session, now)
         found = {
             "issues": [_issue(session, each, which) for each, which in zip(listed, accountings, strict=True)],
-            "sources": [_source(pull, good) for pull, good in papers.latest_pulls(session)],
+            "sources": [
+                _source(pull, good) | {"configured": pull.source in app.settings.source_names}
+                for pull, good in papers.latest_pulls(session)
+            ],
             "papers": papers.count(session),
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),

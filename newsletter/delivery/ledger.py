@@ -23,7 +23,7 @@ from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
 
-LEASE = timedelta(minutes=5)
+LEASE = timedelta(minutes=2)  # how long the mails of a worker that died wait
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 _IN_FLIGHT = (DeliveryState.LEASED, DeliveryState.HANDOFF)
@@ -211,7 +211,7 @@ def expire(session: Session, now: datetime) -> int:
     return _changed(session, statement)
 
 
-def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> SelectOfScalar[int | None]:
+def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> SelectOfScalar[int]:
     other = sa.orm.aliased(Delivery)
     busy = select(other.id).where(
         col(other.subscriber_id) == col(Delivery.subscriber_id),
@@ -220,7 +220,7 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         col(other.state).in_(_IN_FLIGHT),
     )
     due = (
-        select(Delivery.id)
+        select(sa.type_coerce(Delivery.id, sa.BigInteger).label("id"))
         .where(_of(issue_id), col(Delivery.state).in_(_WAITING), col(Delivery.not_before) <= now)
         .where(col(Delivery.expires_at) > now)
         .order_by(col(Delivery.not_before), col(Delivery.id))

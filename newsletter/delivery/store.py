@@ -154,17 +154,53 @@ def seen_papers(session: Session, subscriber_ids: Sequence[int], since: datetime
     return {subscriber_id: frozenset(papers) for subscriber_id, papers in found.items()}
 
 
-def waiting(session: Session, issue_id: int, now: datetime, *, only: int | None = None) -> dict[int, str]:
-    """Return the subscribers whose delivery of an issue could be leased now, in that order, with its state."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A delivery that a run would lease.
+
+    :ivar order: how leasing orders it.
+    """
+
+    subscriber_id: int
+    state: str
+    order: tuple[datetime, int]
+
+
+def waiting(session: Session, issue_id: int, now: datetime, *, only: int | None = None) -> list[Waiting]:
+    """Return the deliveries of an issue that a run would lease now, in its order: with those it would reap first."""
+    lost = sa.and_(col(Delivery.state) == DeliveryState.LEASED, col(Delivery.lease_until) < now)
+    due = sa.and_(
+        col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)), col(Delivery.not_before) <= now
+    )
     statement = (
-        select(Delivery.subscriber_id, Delivery.state)
-        .where(Delivery.issue_id == issue_id)
-        .where(col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)))
-        .where(col(Delivery.not_before) <= now, col(Delivery.expires_at) > now)
-        .order_by(col(Delivery.not_before), col(Delivery.id))
+        select(Delivery.subscriber_id, Delivery.state, Delivery.not_before, Delivery.id)
+        .where(Delivery.issue_id == issue_id, sa.or_(lost, due))
+        .where(col(Delivery.expires_at) > now)
     )
     if only is not None:
         statement = statement.where(Delivery.subscriber_id == only)
+    rows = [
+        Waiting(subscriber_id, state, (now if state == DeliveryState.LEASED else not_before, id_ or 0))
+        for subscriber_id, state, not_before, id_ in session.exec(statement)
+    ]
+    return sorted(rows, key=lambda each: each.order)
+
+
+def lapsed(session: Session, issue_id: int, now: datetime) -> dict[str, int]:
+    """Return how many of an issue's deliveries a run would first give up as too late, or find unknown, by state."""
+    late = sa.and_(
+        col(Delivery.expires_at) <= now,
+        sa.or_(
+            col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)),
+            sa.and_(col(Delivery.state) == DeliveryState.LEASED, col(Delivery.lease_until) < now),
+        ),
+    )
+    doubtful = sa.and_(col(Delivery.state) == DeliveryState.HANDOFF, col(Delivery.lease_until) < now)
+    statement = (
+        select(Delivery.state, sa.func.count())
+        .where(Delivery.issue_id == issue_id, sa.or_(late, doubtful))
+        .group_by(col(Delivery.state))
+    )
     return dict(session.exec(statement).all())
 
 

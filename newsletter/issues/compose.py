@@ -127,7 +127,7 @@ def _opening(preferences: Preferences, shown: int, considered: int) -> str:
     papers = f"{considered} new paper{'' if considered == 1 else 's'}"
     names = interest_names(preferences)
     if not names:
-        return f"{shown} of {papers}, the most talked-about first"
+        return f"{shown} of {papers}, ranked by what is trending"
     more = len(names) - _NAMED
     return f"{shown} of {papers}, ranked for {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
 

@@ -70,9 +70,9 @@ def test_preheader_names_the_next_titles_or_else_begins_the_abstract() -> None:
 
 
 def test_opening_line_counts_what_was_new_to_the_reader() -> None:
-    assert opening(1) == "1 of 1 new paper, the most talked-about first"
-    assert opening(12, max_papers=3) == "3 of 12 new papers, the most talked-about first"
-    assert opening(12, frozenset({1, 2, 999}), max_papers=3) == "3 of 10 new papers, the most talked-about first"
+    assert opening(1) == "1 of 1 new paper, ranked by what is trending"
+    assert opening(12, max_papers=3) == "3 of 12 new papers, ranked by what is trending"
+    assert opening(12, frozenset({1, 2, 999}), max_papers=3) == "3 of 10 new papers, ranked by what is trending"
 
 
 @pytest.mark.parametrize(

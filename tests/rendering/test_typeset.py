@@ -144,7 +144,7 @@ def test_fifty_ordinary_papers_fit() -> None:
     ]
     press = Press(templates().mail("digest"), edition(papers), SITE, Links(SITE.base_url, tracked=True))
     selection = Selection(50, tuple(DigestPick(each.id or 0, 0.5, "matches “x”, 7 upvotes") for each in papers))
-    assert len(press.fit(selection).picks) >= 40
+    assert len(press.fit(selection).picks) >= 35
 
 
 @given(st.text())

@@ -17,6 +17,7 @@ _STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8884; overflow-wrap: anywhere }
+@media (max-width: 40rem) { tr, td { display: block; border: 0; padding: .2rem 0 } th { display: none } }
 """
 
 

@@ -8,7 +8,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util.retry import Retry
 
 from newsletter import __version__, clock
-from newsletter.errors import SourceError
+from newsletter.errors import SourceDownError, SourceError
 
 MAX_BODY_BYTES = 32 * 2**20
 _CHUNK_BYTES = 64 * 2**10
@@ -61,7 +61,8 @@ class Web:
                     raise SourceError(f"answered {response.status_code} {response.reason}")
                 return Answer(response.status_code, self._body(response))
         except (requests.RequestException, HTTPError, ValueError) as exc:
-            raise SourceError(_say(exc)) from exc
+            down = isinstance(exc, requests.ConnectionError | requests.Timeout)
+            raise (SourceDownError if down else SourceError)(_say(exc)) from exc
 
     def _body(self, response: requests.Response) -> bytes:
         started, body = clock.monotonic(), bytearray()
