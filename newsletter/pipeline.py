@@ -8,7 +8,7 @@ nothing is left to do now. ``sweep`` picks up what was left lying. Readers join 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlmodel import Session
@@ -97,12 +97,13 @@ def pull_lines(app: App, lines: Iterable[bytes], day: date | None, tell: Tell = 
 
     :param day: the day they count as listed on; ``None`` takes each one's own ``published_at``, else now.
     """
-    now = app.now()
+    started = app.now()
     listed_at = datetime.combine(day, time(), UTC) if day else None
     reports = []
-    for parsed in jsonl.parse_lines(lines, listed_at, now):
-        reports.append(_store(app, jsonl.NAME, day, parsed, now))
+    for parsed in jsonl.parse_lines(lines, listed_at, started):
+        reports.append(_store(app, jsonl.NAME, day, parsed))
         tell(parsed.received)
+    _record(app, jsonl.NAME, day, reports, started)
     return reports
 
 
@@ -196,44 +197,39 @@ def sweep(app: App) -> list[int | None]:
 def _pull_day(app: App, source: Source, day: date) -> Pulled:
     started = app.now()
     try:
-        parsed = source.parse(source.fetch(day), day)
+        report = _store(app, source.name, day, source.parse(source.fetch(day), day))
     except SourceError as exc:
         _log.warning("source failed", source=source.name, day=day.isoformat(), error=str(exc))
-        report = _store(app, source.name, day, Parsed(), started, error=f"{source.name} {exc}")
-        return replace(report, down=isinstance(exc, SourceDownError))
-    return _store(app, source.name, day, parsed, started)
+        said, down = f"{source.name} {exc}", isinstance(exc, SourceDownError)
+        report = Pulled(source.name, day, 0, Counter(), (), Upserted(), error=said, down=down)
+    _record(app, source.name, day, [report], started)
+    return report
 
 
-def _store(app: App, name: str, day: date | None, parsed: Parsed, started: datetime, error: str = "") -> Pulled:
-    now, merged = app.now(), merge(parsed.records)
+def _store(app: App, name: str, day: date | None, parsed: Parsed) -> Pulled:
+    merged = merge(parsed.records)
     with app.db.session() as session:
-        stored = papers.upsert(session, merged, now)
-        papers.record_pull(
-            session,
-            Pull(
-                source=name,
-                day=day,
-                started_at=started,
-                finished_at=now,
-                received=parsed.received,
-                new=stored.new,
-                updated=stored.updated,
-                dropped=dict(parsed.dropped),
-                error=error,
-            ),
-        )
-    if error:
-        return Pulled(name, day, 0, Counter(), (), stored, error=error)
-    _log.info(
-        "pulled",
-        source=name,
-        received=parsed.received,
-        new=stored.new,
-        updated=stored.updated,
-        dropped=parsed.dropped.total(),
-    )
+        stored = papers.upsert(session, merged, app.now())
     repeated = len(parsed.records) - len(merged)
-    return Pulled(name, day, parsed.received, parsed.dropped, parsed.notes, stored, repeated, error)
+    return Pulled(name, day, parsed.received, parsed.dropped, parsed.notes, stored, repeated)
+
+
+def _record(app: App, name: str, day: date | None, reports: Sequence[Pulled], started: datetime) -> None:
+    """Keep what a pull did, as one row, and say it in the log."""
+    counts = {
+        "received": sum(each.received for each in reports),
+        "new": sum(each.stored.new for each in reports),
+        "updated": sum(each.stored.updated for each in reports),
+    }
+    dropped = sum((each.dropped for each in reports), Counter[str]())
+    error = next((each.error for each in reports if each.error), "")
+    row = Pull(
+        source=name, day=day, started_at=started, finished_at=app.now(), dropped=dict(dropped), error=error, **counts
+    )
+    with app.db.session() as session:
+        papers.record_pull(session, row)
+    if not error:
+        _log.info("pulled", source=name, dropped=dropped.total(), **counts)
 
 
 def _reap(app: App) -> None:
