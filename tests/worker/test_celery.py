@@ -101,6 +101,7 @@ def test_scheduler_and_worker_together_send_an_issue_that_nobody_asked_for(
     issue = open_and_queue(app)  # the tick comes once a minute; the sweep picks up what lies there
     with process("worker", **settings), process("scheduler", **settings):
         until(lambda: accounting(app, issue).sent == 4, seconds=60)
+    assert len(set(smtp.recipients())) == len(smtp.recipients()) == 4
 
 
 def test_losing_the_broker_loses_no_sign_up(
@@ -124,6 +125,7 @@ def test_a_scheduler_and_a_worker_without_a_broker_share_the_database(
     issue = prepared(app)
     with process("scheduler", database_url=sqlite_url, smtp_url=smtp.url, secret_key="a key for tests", sources=""):
         until(lambda: accounting(app, issue).sent == 6, seconds=60)
+    assert len(set(smtp.recipients())) == len(smtp.recipients()) == 6
 
 
 def test_every_scheduled_job_is_a_task() -> None:
