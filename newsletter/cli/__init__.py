@@ -16,6 +16,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # an error is plain lines, not a box, also in a log file
 )
 for room in (demo, setup, pull, send, status, serve):
     room.register(cli)

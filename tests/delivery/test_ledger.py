@@ -1,6 +1,7 @@
 """The ledger on both databases: leases, fences, the reaper, and the accounting."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -185,3 +186,23 @@ def test_two_issues_cannot_lease_one_reader_at_the_same_moment(app_on_both: App,
     statement = sa.update(Delivery).where(Delivery.issue_id == tomorrow.id).values(state="leased", lease_owner="you")  # type: ignore[arg-type]
     with pytest.raises(IntegrityError), app_on_both.db.session() as session:
         session.execute(statement)  # what a lease does that did not see the other
+
+
+def test_two_issues_delivered_at_the_same_moment_send_no_paper_twice(app_on_both: App, clock: Clock) -> None:
+    add_papers(app_on_both, [record(number) for number in range(1, 31)])
+    add_readers(app_on_both, 60, max_papers=5)
+    first = open_and_queue(app_on_both)
+    clock.forward(hours=15, minutes=10)  # past midnight; the first issue has not expired
+    second = open_and_queue(app_on_both)
+    workers = [replace(app_on_both, desks={}) for _ in range(2)]  # each with an owner and a desk of its own
+    with ThreadPoolExecutor(2) as threads:
+        list(
+            threads.map(lambda pair: pipeline.deliver(pair[0], pair[1].id), zip(workers, (first, second), strict=True))
+        )
+    for issue in (first, second):
+        pipeline.deliver(app_on_both, issue.id)
+    with app_on_both.db.snapshot() as session:
+        rows = session.exec(select(Delivery)).all()
+    assert {row.state for row in rows} == {"sent"}
+    picks = [(row.subscriber_id, pick[0]) for row in rows for pick in (row.selection or {})["picks"]]
+    assert len(picks) == len(set(picks)) == 60 * 10
