@@ -1,6 +1,7 @@
 """``newsletter run``, ``serve``, ``worker`` and ``scheduler``."""
 
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -27,6 +28,7 @@ def run(host: str = _HOST, port: int = _PORT) -> None:
     from worker import inline
 
     with open_app(schema=False, service=True) as app:
+        _on_signal(lambda *_: app.stopping.set())  # deliveries begin before the web listens
         migrate(app.db)
         with inline.running(app) as awake:
             serve_web(awake, host, port)
@@ -84,11 +86,22 @@ def serve_web(app: "App", host: str | None, port: int | None) -> None:
         proxy_headers=False,
     )
     server = uvicorn.Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn handles the signal and then raises it again: by then it must not kill what is being delivered
-        signal.signal(number, lambda *_: None)
+
+    def stop(*_: object) -> None:
+        app.stopping.set()
+        server.should_exit = True
+
+    # uvicorn handles a signal and then raises it again: by then it must not kill what is being delivered.
+    _on_signal(stop)
+    if app.stopping.is_set():
+        return
     typer.echo(f"listening on http://{config.host}:{config.port}", err=True)
     try:
         server.run()
     except SystemExit as exc:
         raise NewsletterError(f"cannot listen on {config.host}:{config.port}") from exc
+
+
+def _on_signal(handler: Callable[..., None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
