@@ -13,6 +13,7 @@ The map, upwards: it is the life of a paper.
 ``delivery``          a **delivery** is one mail to one subscriber; the ledger, and the **transports** to a relay
 ``tracking``          an **event** is what came back
 ``app``               the composition root
+``pulling``           every source asked, politely and at once; what an issue waits for
 ``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
 ====================  =============================================================================

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -19,9 +20,14 @@ from newsletter.delivery.transports import Transport
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.delivery.transports.smtp import SmtpTransport
 from newsletter.errors import SettingsError
-from newsletter.papers.sources import Source
-from newsletter.papers.sources.http import Web
+from newsletter.papers.sources import Details, Source
+from newsletter.papers.sources.arxiv import Arxiv, ArxivDetails
+from newsletter.papers.sources.biorxiv import Biorxiv
+from newsletter.papers.sources.feeds import Feed
+from newsletter.papers.sources.guard import check_named
+from newsletter.papers.sources.http import Web, longest_request_seconds
 from newsletter.papers.sources.huggingface import HuggingFace
+from newsletter.papers.sources.pace import DatabasePace, Pace, RedisPace
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
 from newsletter.rendering.templates import Templates
@@ -29,6 +35,13 @@ from newsletter.settings import Settings
 from newsletter.signing import Signer
 
 _BATCH = 200
+_SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
+    "huggingface": lambda web, settings, _: HuggingFace(web, settings.huggingface_url),
+    "arxiv": lambda web, settings, what: Arxiv(web, settings.arxiv_rss_url, settings.arxiv_api_url, what.split("+")),
+    "biorxiv": lambda web, settings, _: Biorxiv(web, settings.biorxiv_url),
+    "medrxiv": lambda web, settings, _: Biorxiv(web, settings.biorxiv_url, "medrxiv"),
+    "feed": lambda web, _, what: Feed(web, what),
+}
 _PER_CONNECTION = 20  # at 6 seconds a mail they are done within a lease of 2 minutes
 
 
@@ -36,6 +49,7 @@ _PER_CONNECTION = 20  # at 6 seconds a mail they are done within a lease of 2 mi
 class App:
     """Everything a job needs; jobs receive it, pure code receives values.
 
+    :ivar details: who tells more about papers that others list; ``None`` where arXiv is no source.
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
     :ivar stopping: set when the process is to end: what is under way is finished, no more is begun.
@@ -48,6 +62,7 @@ class App:
     templates: Templates
     transport: Transport
     sources: Mapping[str, Source]
+    details: Details | None = None
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
     stopping: Event = field(default_factory=Event)
@@ -93,20 +108,64 @@ def build_app(
     :raises SettingsError: no templates where they should be, or a secret that cannot be kept.
     """
     relay, stopping = settings.relay, Event()
-    web = Web(settings.contact, settings.http_timeout_seconds)
+    db = Database(settings.database_url)
+    web = _web(settings, db)
     return App(
         settings=settings,
-        db=Database(settings.database_url),
+        db=db,
         now=now,
         signer=Signer(_keys(settings)),
         templates=Templates(settings.templates_dir),
         transport=SmtpTransport(relay, stopping=stopping) if relay else Outbox(settings.outbox_dir),
-        sources={
-            HuggingFace.name: HuggingFace(web, settings.huggingface_url),
-        },
+        sources=_sources(settings, web),
+        details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
         wake=wake or (lambda _issue_id: None),
         stopping=stopping,
     )
+
+
+def _sources(settings: Settings, web: Web) -> dict[str, Source]:
+    """Return the configured sources by name, in order; ``arxiv`` without categories lists nothing."""
+    found: dict[str, Source] = {}
+    for name in settings.source_names:
+        family, _, what = name.partition(":")
+        if family != "arxiv" or what:
+            source = _SOURCES[family](web, settings, what)
+            found[source.name] = source
+    return found
+
+
+def _families(settings: Settings) -> list[str]:
+    return [name.partition(":")[0] for name in settings.source_names]
+
+
+def _web(settings: Settings, db: Database) -> Web:
+    """Return the way out: it may go to private hosts only where a setting names them, and keeps arXiv's pace."""
+    feeds = [name.partition(":")[2] for name in settings.source_names if name.startswith("feed:")]
+    arxiv = (settings.arxiv_rss_url, settings.arxiv_api_url)
+    named = (settings.huggingface_url, settings.biorxiv_url, *arxiv, *feeds)
+    for url in named:
+        try:
+            check_named(url)
+        except ValueError as exc:
+            raise SettingsError(f"{url}: {exc}") from None
+    pace = _arxiv_pace(settings, db)
+    return Web(
+        settings.contact,
+        settings.http_timeout_seconds,
+        named=named,
+        paces={urlsplit(url).netloc: pace for url in arxiv},
+    )
+
+
+def _arxiv_pace(settings: Settings, db: Database) -> Pace:
+    """Return whose turn it is to ask arXiv: one at a time, over all processes and machines together."""
+    interval, hold = settings.arxiv_interval_seconds, longest_request_seconds(settings.http_timeout_seconds)
+    by_database = DatabasePace(db, "arxiv", interval, hold)
+    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    if url.partition("://")[0] in {"redis", "rediss", "redis+socket"}:
+        return RedisPace(url, "arxiv", interval, hold, fallback=by_database)
+    return by_database
 
 
 def _keys(settings: Settings) -> list[str]:

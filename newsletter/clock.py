@@ -12,3 +12,8 @@ def now() -> datetime:
 def monotonic() -> float:
     """Return seconds on a clock that never jumps, for measuring how long something took."""
     return time.monotonic()
+
+
+def wait(seconds: float) -> None:
+    """Let `seconds` pass."""
+    time.sleep(seconds)

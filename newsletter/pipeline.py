@@ -6,34 +6,27 @@ nothing is left to do now. ``sweep`` picks up what was left lying. Readers join 
 ``rehearse`` is the same run without its last step.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
-from newsletter import logs
+from newsletter import logs, pulling
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.printing import Desk, print_digests, print_notices
-from newsletter.errors import InputError, LeaseLostError, SourceDownError, SourceError
+from newsletter.errors import InputError, LeaseLostError
 from newsletter.issues import cadence
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due
 from newsletter.issues.models import Issue
-from newsletter.papers import store as papers
-from newsletter.papers.merge import merge
-from newsletter.papers.models import Parsed, Pull
-from newsletter.papers.sources import Source, jsonl
-from newsletter.papers.store import Upserted
+from newsletter.issues.store import Draft
 
 _log = logs.get(__name__)
 _DESKS = 3
-_SILENCES = 2  # in a row, until a source is not asked for further days
 _LEASE_TRIES = 5
 _PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
@@ -44,73 +37,25 @@ def _quiet(_number: int) -> None:
     """Tell nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What one run over one source did: ``received = new + updated + unchanged + repeated + dropped``.
-
-    :ivar repeated: records of a paper that the same answer held already.
-    """
-
-    source: str
-    day: date | None
-    received: int
-    dropped: Counter[str]
-    notes: tuple[str, ...]
-    stored: Upserted
-    repeated: int = 0
-    error: str = ""
-    down: bool = False
+def pull(app: App) -> None:
+    """Pull, on schedule, what is worth asking the sources for now."""
+    pulling.pull_recent(app)
 
 
-def pull(app: App, days: Sequence[date], names: Iterable[str] | None = None, tell: Tell = _quiet) -> list[Pulled]:
-    """Pull each source's lists of some days; a source that is down costs only its own papers, and little time."""
-    reports = []
-    for name in app.settings.source_names if names is None else names:
-        silent = 0
-        for day in days:
-            if silent < _SILENCES:
-                report = _pull_day(app, app.sources[name], day)
-            else:
-                report = Pulled(
-                    name, day, 0, Counter(), (), Upserted(), error=f"{name} is down, not asked again", down=True
-                )
-            silent = silent + 1 if report.down else 0
-            reports.append(report)
-            tell(1)
-    return reports
-
-
-def days_to_pull(now: datetime) -> list[date]:
-    """Return today and the last working day before it (UTC): lists grow for a day, and votes for longer."""
-    today = now.astimezone(UTC).date()
-    back = {0: 3, 6: 2}.get(today.weekday(), 1)
-    return [today - timedelta(days=back), today]
-
-
-def pull_recent(app: App) -> None:
-    """Pull, on schedule, the days that may still change."""
-    pull(app, days_to_pull(app.now()))
-
-
-def pull_lines(app: App, lines: Iterable[bytes], day: date | None, tell: Tell = _quiet) -> list[Pulled]:
-    """Take papers from JSON Lines, as many lines as there are.
-
-    :param day: the day they count as listed on; ``None`` takes each one's own ``published_at``, else now.
-    """
-    started = app.now()
-    listed_at = datetime.combine(day, time(), UTC) if day else None
-    reports = []
-    for parsed in jsonl.parse_lines(lines, listed_at, started):
-        reports.append(_store(app, jsonl.NAME, day, parsed))
-        tell(parsed.received)
-    _record(app, jsonl.NAME, day, reports, started)
-    return reports
+def draft(app: App, session: Session, day: date, now: datetime) -> Draft:
+    """Return the issue of a day: the kept one as it was frozen, else what opening it now would freeze."""
+    said = [each.said for each in pulling.news(app, session, now) if each.said]
+    return issues.draft(session, day, now, app.settings.window, said)
 
 
 def open_issue(app: App, day: date) -> Issue:
     """Freeze a day's candidates, unless they are frozen already, and return its issue."""
     with app.db.session() as session:
-        return issues.keep(session, issues.draft(session, day, app.now(), app.settings.window))
+        drafted = draft(app, session, day, app.now())
+        issue = issues.keep(session, drafted)
+    if drafted.issue.id is None:
+        _log.info("issue opened", issue=issue.slot, candidates=len(drafted.candidates), news=issue.news)
+    return issue
 
 
 def resolve_due(
@@ -168,17 +113,29 @@ def tick(app: App) -> None:
     now = app.now()
     with app.db.snapshot() as session:
         due = cadence.due_now(issues.groups(session), now)
-        days = {each.day for each in due}
-        new = {day: deliveries.groups_to_queue(session, issues.slot(day)) for day in days}
-        bare = {day for day in days if not issues.has_papers(session, day, now, app.settings.window)}
-    for day in sorted(days):
+        new = {day: deliveries.groups_to_queue(session, issues.slot(day)) for day in {each.day for each in due}}
+        first = {each.day: each.due_at for each in reversed(due) if each.group in new[each.day]}
+        waits = {day: _waits(app, session, day, due_at, now) for day, due_at in first.items()}
+    for day in sorted(first):
+        if waits[day]:
+            _log.info("issue waits", issue=issues.slot(day), for_=waits[day])
+            continue
         groups = [each for each in due if each.day == day and each.group in new[day]]
-        if not groups or (day in bare and now - groups[0].due_at < _PATIENCE):
-            continue  # an issue frozen before the first pull would stay empty all day
         issue = open_issue(app, day)
         if queued := queue(app, issue, groups):
             _log.info("issue queued", issue=issue.slot, readers=queued)
             app.wake(issue.id)
+
+
+def _waits(app: App, session: Session, day: date, due_at: datetime, now: datetime) -> list[str]:
+    """Return what an issue that is not open yet waits for: what is frozen too early is missing all day."""
+    if issues.find(session, issues.slot(day)) is not None:
+        return []
+    if now - due_at < _PATIENCE and not issues.has_papers(session, day, now, app.settings.window):
+        return ["the first paper there is"]
+    cut_off = due_at + app.settings.longest_wait
+    waited_for = [each for each in pulling.news(app, session, now, by=cut_off) if each.waited_for]
+    return [each.said or each.source for each in waited_for] if now < cut_off else []
 
 
 def sweep(app: App) -> list[int | None]:
@@ -192,44 +149,6 @@ def sweep(app: App) -> list[int | None]:
     for issue_id in due:
         app.wake(issue_id)
     return due
-
-
-def _pull_day(app: App, source: Source, day: date) -> Pulled:
-    started = app.now()
-    try:
-        report = _store(app, source.name, day, source.parse(source.fetch(day), day))
-    except SourceError as exc:
-        _log.warning("source failed", source=source.name, day=day.isoformat(), error=str(exc))
-        said, down = f"{source.name} {exc}", isinstance(exc, SourceDownError)
-        report = Pulled(source.name, day, 0, Counter(), (), Upserted(), error=said, down=down)
-    _record(app, source.name, day, [report], started)
-    return report
-
-
-def _store(app: App, name: str, day: date | None, parsed: Parsed) -> Pulled:
-    merged = merge(parsed.records)
-    with app.db.session() as session:
-        stored = papers.upsert(session, merged, app.now())
-    repeated = len(parsed.records) - len(merged)
-    return Pulled(name, day, parsed.received, parsed.dropped, parsed.notes, stored, repeated)
-
-
-def _record(app: App, name: str, day: date | None, reports: Sequence[Pulled], started: datetime) -> None:
-    """Keep what a pull did, as one row, and say it in the log."""
-    counts = {
-        "received": sum(each.received for each in reports),
-        "new": sum(each.stored.new for each in reports),
-        "updated": sum(each.stored.updated for each in reports),
-    }
-    dropped = sum((each.dropped for each in reports), Counter[str]())
-    error = next((each.error for each in reports if each.error), "")
-    row = Pull(
-        source=name, day=day, started_at=started, finished_at=app.now(), dropped=dict(dropped), error=error, **counts
-    )
-    with app.db.session() as session:
-        papers.record_pull(session, row)
-    if not error:
-        _log.info("pulled", source=name, dropped=dropped.total(), **counts)
 
 
 def _reap(app: App) -> None:

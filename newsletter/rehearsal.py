@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.ledger import Leased
@@ -41,7 +42,7 @@ def rehearse(
     """Do all that opening, queueing and delivering a day's issue would do, but write and send nothing."""
     now = app.now()
     with app.db.snapshot() as session:
-        draft = issues.draft(session, day, now, app.settings.window)
+        draft = pipeline.draft(app, session, day, now)
         desk = Desk(session, draft, app.identity, app.templates)
         issue_id = draft.issue.id or 0
         before = _lapse(

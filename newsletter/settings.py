@@ -63,10 +63,15 @@ class Settings(BaseSettings):
     postal_address: str = ""
     sources: str = "huggingface"
     huggingface_url: str = "https://huggingface.co"
+    arxiv_rss_url: str = "https://rss.arxiv.org"
+    arxiv_api_url: str = "https://export.arxiv.org"
+    arxiv_interval_seconds: float = 3.0
+    biorxiv_url: str = "https://api.biorxiv.org"
     contact: str = ""
     http_timeout_seconds: float = 30.0
     tracking: Literal["off", "aggregate", "personal"] = "aggregate"
     window_days: int = 7
+    wait_minutes: int = 60
     templates_dir: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
@@ -103,7 +108,7 @@ class Settings(BaseSettings):
             raise ValueError("must look like redis://host:6379/0")
         return value
 
-    @field_validator("base_url", "huggingface_url")
+    @field_validator("base_url", "huggingface_url", "arxiv_rss_url", "arxiv_api_url", "biorxiv_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         try:
@@ -129,6 +134,13 @@ class Settings(BaseSettings):
             raise ValueError("must be between 1 and 60 days")
         return value
 
+    @field_validator("wait_minutes")
+    @classmethod
+    def _minutes(cls, value: int) -> int:
+        if not 0 <= value <= 720:
+            raise ValueError("must be between 0 and 720 minutes")
+        return value
+
     @field_validator("http_timeout_seconds")
     @classmethod
     def _seconds(cls, value: float) -> float:
@@ -140,6 +152,10 @@ class Settings(BaseSettings):
     def _parse_composites(self) -> "Settings":
         # Said while starting, not when the first mail is due.
         _ = self.sender_parts, self.relay, self.source_names
+        if not 0 <= self.arxiv_interval_seconds <= 60 or (
+            self.arxiv_interval_seconds < 3 and not self.arxiv_is_mirrored
+        ):
+            raise ValueError("arxiv_interval_seconds: arXiv's terms of use demand 3 seconds or more, at most 60")
         return self
 
     @property
@@ -167,17 +183,39 @@ class Settings(BaseSettings):
         """`sources` as names, in order, each once."""
         names = tuple(dict.fromkeys(name.strip() for name in self.sources.split(",") if name.strip()))
         for name in names:
-            if name not in KNOWN_SOURCES:
-                raise ValueError(f"sources: {name} is not a source; there is: {', '.join(KNOWN_SOURCES)}")
+            family, _, what = name.partition(":")
+            takes = SOURCES.get(family, "").partition(":")[2]
+            if family not in SOURCES or (what and not takes) or (family == "feed" and not what):
+                raise ValueError(f"sources: {name} is not a source; there is: {', '.join(SOURCES.values())}")
+            if family == "arxiv" and what and not _CATEGORIES.fullmatch(what):
+                raise ValueError(f"sources: {name}: categories look like arxiv:cs.CL+cs.LG")
         return names
+
+    @property
+    def arxiv_is_mirrored(self) -> bool:
+        """Whether another host stands in for arXiv: its terms of use are not that host's."""
+        hosts = [urlsplit(url).hostname or "" for url in (self.arxiv_rss_url, self.arxiv_api_url)]
+        return not any(host == "arxiv.org" or host.endswith(".arxiv.org") for host in hosts)
 
     @property
     def window(self) -> timedelta:
         """How long a paper stays a candidate."""
         return timedelta(days=self.window_days)
 
+    @property
+    def longest_wait(self) -> timedelta:
+        """How long an issue waits for a list that is late, from its first reader's hour on."""
+        return timedelta(minutes=self.wait_minutes)
 
-KNOWN_SOURCES = ("huggingface",)
+
+SOURCES = {
+    "huggingface": "huggingface",
+    "arxiv": "arxiv:cs.CL+cs.LG",
+    "biorxiv": "biorxiv",
+    "medrxiv": "medrxiv",
+    "feed": "feed:https://…",
+}
+_CATEGORIES = re.compile(r"[a-z-]+(\.[A-Za-z-]+)?(\+[a-z-]+(\.[A-Za-z-]+)?)*")
 
 
 class _FileSettings(PydanticBaseSettingsSource):

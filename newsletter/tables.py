@@ -4,9 +4,17 @@ from sqlmodel import SQLModel
 
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.issues.models import Issue, IssueCandidate
-from newsletter.papers.models import Paper, Pull
+from newsletter.papers.models import Paper, PaperKey, StoredRecord, Turn, VoteCount
+from newsletter.papers.pulls.models import KnownAnswer, Pull
 from newsletter.subscribers.models import Subscriber, Suppression
 from newsletter.tracking.models import Event
 
-TABLES = (Paper, Pull, Subscriber, Suppression, Issue, IssueCandidate, Delivery, Attempt, Event)
+TABLES = (
+    *(Paper, StoredRecord, PaperKey, VoteCount),
+    *(Pull, KnownAnswer, Turn),
+    *(Subscriber, Suppression),
+    *(Issue, IssueCandidate),
+    *(Delivery, Attempt),
+    Event,
+)
 metadata = SQLModel.metadata

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from fakes import Clock, HuggingFaceServer, SmtpServer
 from hypothesis import settings as hypothesis_settings
 from servers import BROWSER, postgresql, valkey
+from sources import ArxivServer, SourceServer
 
 from newsletter.app import App, build_app
 from newsletter.db import Database
@@ -183,3 +184,17 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def arxiv() -> Iterator[ArxivServer]:
+    """A local server that answers as arXiv does."""
+    with ArxivServer().serving() as server:
+        yield server  # type: ignore[misc]
+
+
+@pytest.fixture
+def web_server() -> Iterator[SourceServer]:
+    """A local server that answers as it is told."""
+    with SourceServer().serving() as server:
+        yield server

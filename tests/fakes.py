@@ -51,7 +51,8 @@ class HuggingFaceServer:
             return 400, json.dumps({"error": f"Invalid date: {text}"}).encode()
         if day > self.today:
             return 400, json.dumps({"error": "date is in the future"}).encode()
-        return 200, json.dumps(self.days.get(text, [])).encode()
+        page, limit = int(query.get("p", ["0"])[0]), min(int(query.get("limit", ["50"])[0]), 100)
+        return 200, json.dumps(self.days.get(text, [])[page * limit : (page + 1) * limit]).encode()
 
     @contextmanager
     def serving(self) -> Iterator["HuggingFaceServer"]:

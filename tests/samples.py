@@ -1,13 +1,14 @@
 """Papers and readers for tests, as values."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 
-from newsletter import membership, pipeline
+from newsletter import membership, pipeline, pulling
 from newsletter.app import App
 from newsletter.issues.models import Issue
 from newsletter.papers import store as papers
 from newsletter.papers.models import PaperRecord
+from newsletter.pulling import Pulled
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import Entry, State
 from newsletter.subscribers.preferences import Preferences
@@ -50,6 +51,11 @@ def add_papers(app: App, records: Iterable[PaperRecord]) -> None:
         papers.upsert(session, list(records), app.now())
 
 
+def pull_days(app: App, days: Sequence[date]) -> list[Pulled]:
+    """Ask every configured source for some days."""
+    return pulling.pull(app, pulling.plan(app, days))
+
+
 def add_readers(
     app: App, count: int = 1, *, prefix: str = "reader", joined: timedelta = timedelta(days=30), **wishes: object
 ) -> list[int]:
@@ -82,4 +88,4 @@ def joined(app: App, email: str) -> State:
     return State(person.state)
 
 
-__all__ = ["HOSTILE", "add_papers", "add_readers", "joined", "membership", "open_and_queue", "record"]
+__all__ = ["HOSTILE", "add_papers", "add_readers", "joined", "membership", "open_and_queue", "pull_days", "record"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fakes import Clock, HuggingFaceServer, SmtpServer, listed
-from samples import add_readers, open_and_queue
+from samples import add_readers, open_and_queue, pull_days
 from sqlmodel import select
 
 from newsletter import pipeline
@@ -60,7 +60,7 @@ def test_papers_travel_from_the_source_to_the_relay(
     mailed: dict[str, list[str]] = {}
     for day in DAYS:
         clock.at = clock.at.replace(day=day.day)
-        pipeline.pull(app, [day])
+        pull_days(app, [day])
         issue = open_and_queue(app)
         pipeline.deliver(app, issue.id)
         with app.db.snapshot() as session:
@@ -85,7 +85,7 @@ def test_dry_run_equals_the_run_that_follows_and_writes_nothing(
     add_readers(app, 4, prefix="a", topics=("diffusion", "agents"), max_papers=3)
     add_readers(app, 3, prefix="b", keywords=("robots",), timezone="Asia/Tokyo")
     add_readers(app, 2, prefix="c", mutes=(*(title.split()[0] for title in TITLES), "diffusion", "language"))
-    pipeline.pull(app, DAYS)
+    pull_days(app, DAYS)
     clock.at = clock.at.replace(day=5)
     before = _dump(app)
     planned = rehearse(app, DAYS[-1], pipeline.resolve_due(DAYS[-1], app.now(), any_hour=True))
@@ -115,7 +115,7 @@ def test_a_limited_dry_run_equals_a_limited_run(
 ) -> None:
     app = make_app(sqlite_url, huggingface_url=days.url)
     add_readers(app, 5)
-    pipeline.pull(app, DAYS)
+    pull_days(app, DAYS)
     planned = rehearse(app, DAYS[-1], pipeline.resolve_due(DAYS[-1], app.now(), any_hour=True), limit=2)
     issue = open_and_queue(app)
     assert pipeline.deliver(app, issue.id, limit=2) == 2
@@ -130,7 +130,7 @@ def test_a_dry_run_foresees_what_a_crash_and_a_refusal_left_behind(
 ) -> None:
     app = make_app(database_url, huggingface_url=days.url, smtp_url=smtp.url)
     add_readers(app, 6)
-    pipeline.pull(app, DAYS)
+    pull_days(app, DAYS)
     smtp.script = lambda step, session: "450 4.2.1 busy" if step == "rcpt" and "reader0@" in session.recipient else None
     issue = open_and_queue(app)
     pipeline.deliver(app, issue.id, limit=2)
@@ -152,10 +152,10 @@ def test_later_votes_do_not_change_an_open_issue(
     app: App, days: HuggingFaceServer, make_app: Callable[..., App]
 ) -> None:
     app = make_app(app.settings.database_url, huggingface_url=days.url)
-    pipeline.pull(app, DAYS)
+    pull_days(app, DAYS)
     issue = pipeline.open_issue(app, DAYS[-1])
     days.days["2026-08-05"][0]["paper"]["upvotes"] = 999
-    assert pipeline.pull(app, [DAYS[-1]])[0].stored.updated == 1
+    assert pull_days(app, [DAYS[-1]])[0].stored.updated == 1
     with app.db.snapshot() as session:
         frozen = {each.paper_id: each.upvotes for each in issues.candidates(session, issue.id or 0)}
         paper = session.exec(select(Paper).where(Paper.upvotes == 999)).one()

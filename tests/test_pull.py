@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 import structlog
 from fakes import Clock, HuggingFaceServer, free_port, listed
+from samples import pull_days
 from sqlmodel import select
 
-from newsletter import pipeline
+from newsletter import pulling
 from newsletter.app import App
 from newsletter.cli import main
-from newsletter.papers import store as papers
-from newsletter.papers.models import Paper, Pull
+from newsletter.papers.models import Paper
+from newsletter.papers.pulls import store as pulls
+from newsletter.papers.pulls.models import Pull
 from newsletter.papers.sources.http import Web
 from newsletter.papers.sources.huggingface import HuggingFace
+from newsletter.pulling import Pulled
 
 DAYS = [date(2026, 8, day) for day in (3, 4, 5)]
 MIDDLE = DAYS[1].isoformat()
@@ -38,9 +41,9 @@ def days(huggingface: HuggingFaceServer) -> HuggingFaceServer:
 
 
 @pytest.fixture
-def pulling(app_on_both: App, days: HuggingFaceServer) -> App:
+def puller(app_on_both: App, days: HuggingFaceServer) -> App:
     """An app on both databases that asks the local server, without pauses between attempts."""
-    source = HuggingFace(Web(timeout_seconds=5, backoff_seconds=0), days.url)
+    source = HuggingFace(Web(timeout_seconds=5, backoff_seconds=0, named=[days.url]), days.url)
     return replace(app_on_both, sources={source.name: source})
 
 
@@ -49,7 +52,7 @@ def stored(app: App) -> dict[str, Paper]:
         return {paper.title: paper for paper in session.exec(select(Paper))}
 
 
-def counts(reports: list[pipeline.Pulled]) -> tuple[int, int, int]:
+def counts(reports: list[Pulled]) -> tuple[int, int, int]:
     return (
         sum(each.stored.new for each in reports),
         sum(each.stored.updated for each in reports),
@@ -57,91 +60,91 @@ def counts(reports: list[pipeline.Pulled]) -> tuple[int, int, int]:
     )
 
 
-def test_pulling_again_changes_nothing(pulling: App, clock: Clock) -> None:
-    assert counts(pipeline.pull(pulling, DAYS)) == (12, 0, 0)
-    before = {title: paper.model_dump() for title, paper in stored(pulling).items()}
+def test_pulling_again_changes_nothing(puller: App, clock: Clock) -> None:
+    assert counts(pull_days(puller, DAYS)) == (12, 0, 0)
+    before = {title: paper.model_dump() for title, paper in stored(puller).items()}
     clock.forward(hours=2)
-    assert counts(pipeline.pull(pulling, DAYS)) == (0, 0, 12)
-    assert {title: paper.model_dump() for title, paper in stored(pulling).items()} == before
+    assert counts(pull_days(puller, DAYS)) == (0, 0, 12)
+    assert {title: paper.model_dump() for title, paper in stored(puller).items()} == before
 
 
-def test_later_pulls_bring_later_votes_and_late_papers(pulling: App, days: HuggingFaceServer) -> None:
-    pipeline.pull(pulling, DAYS)
+def test_later_pulls_bring_later_votes_and_late_papers(puller: App, days: HuggingFaceServer, clock: Clock) -> None:
+    pull_days(puller, DAYS)
+    clock.forward(hours=1)
     days.days[MIDDLE][0]["paper"]["upvotes"] = 77
     days.days[MIDDLE].append(listed(150, "A late paper", DAYS[1], upvotes=0))
-    assert counts(pipeline.pull(pulling, DAYS)) == (1, 1, 11)
-    assert stored(pulling)[f"Paper 1 of {MIDDLE}"].upvotes == 77
-    assert stored(pulling)["A late paper"].upvotes == 0
+    assert counts(pull_days(puller, DAYS)) == (1, 1, 11)
+    assert stored(puller)[f"Paper 1 of {MIDDLE}"].upvotes == 77
+    assert stored(puller)["A late paper"].upvotes == 0
 
 
-def test_a_paper_that_is_listed_on_two_days_is_one_paper_of_its_first_day(
-    pulling: App, days: HuggingFaceServer
-) -> None:
+def test_a_paper_that_is_listed_on_two_days_is_one_paper_of_its_first_day(puller: App, days: HuggingFaceServer) -> None:
     days.days["2026-08-05"].append(days.days["2026-08-03"][0])
     days.days["2026-08-05"].append(days.days["2026-08-05"][0])
     for order in (DAYS, DAYS[::-1]):
-        pipeline.pull(pulling, order)
-        assert len(stored(pulling)) == 12
-        assert stored(pulling)["Paper 1 of 2026-08-03"].listed_at == datetime(2026, 8, 3, tzinfo=UTC)
+        pull_days(puller, order)
+        assert len(stored(puller)) == 12
+        assert stored(puller)["Paper 1 of 2026-08-03"].listed_at == datetime(2026, 8, 3, tzinfo=UTC)
 
 
 def test_a_day_that_fails_never_stops_the_other_days(
     make_app: Callable[..., App], sqlite_url: str, days: HuggingFaceServer
 ) -> None:
-    source = HuggingFace(Web(timeout_seconds=5, backoff_seconds=0), days.url)
+    source = HuggingFace(Web(timeout_seconds=5, backoff_seconds=0, named=[days.url]), days.url)
     app = replace(make_app(sqlite_url), sources={source.name: source})
     bodies = (b"", b"<html>", b'[{"paper": {"id": "2608.00101", "ti', b'{"error": ""}', b"[" * 100_000, b"\xff\xfe\x00")
     troubles: list[list[int | bytes | str]] = [[400], [404], [429] * 9, [500] * 9, [503] * 9, *([b] for b in bodies)]
     bad = [date(2026, 7, 1) + timedelta(days=n) for n in range(len(troubles))]
     days.troubles = {day.isoformat(): trouble for day, trouble in zip(bad, troubles, strict=True)}
-    reports = pipeline.pull(app, [DAYS[0], *bad[:5], DAYS[1], *bad[5:], DAYS[2]])
+    reports = pull_days(app, [DAYS[0], *bad[:5], DAYS[1], *bad[5:], DAYS[2]])
     assert [report.day for report in reports if not report.error] == DAYS
     assert counts(reports) == (12, 0, 0)
     assert all(report.error.startswith("huggingface answered ") for report in reports if report.day not in DAYS)
     with app.db.snapshot() as session:
         rows = {row.day: row.error for row in session.exec(select(Pull))}
-        ((latest, last_success),) = papers.latest_pulls(session)
+        (health,) = pulls.health(session)
     assert rows == {report.day: report.error for report in reports}
-    assert (latest.day, last_success) == (DAYS[-1], app.now())
+    assert (health.last_success_at, health.failures) == (app.now(), 0)
     days.troubles.clear()
     days.days[bad[0].isoformat()] = [listed(900, "Late but not lost", bad[0])]
-    assert counts(pipeline.pull(app, bad)) == (1, 0, 0)
+    assert counts(pull_days(app, bad)) == (1, 0, 0)
 
 
-def test_trouble_that_passes_costs_nothing(pulling: App, days: HuggingFaceServer) -> None:
+def test_trouble_that_passes_costs_nothing(puller: App, days: HuggingFaceServer) -> None:
     days.troubles = {MIDDLE: [429, 500, 503], "2026-08-05": [502]}
-    assert counts(pipeline.pull(pulling, DAYS)) == (12, 0, 0)
+    assert counts(pull_days(puller, DAYS)) == (12, 0, 0)
 
 
 def test_a_source_that_hangs_costs_only_its_own_day(app: App, days: HuggingFaceServer) -> None:
-    source = HuggingFace(Web(timeout_seconds=0.2, backoff_seconds=0), days.url)
+    source = HuggingFace(Web(timeout_seconds=0.2, backoff_seconds=0, named=[days.url]), days.url)
     days.troubles[MIDDLE] = ["hang", "hang"]
-    reports = pipeline.pull(replace(app, sources={source.name: source}), DAYS)
+    reports = pull_days(replace(app, sources={source.name: source}), DAYS)
     assert [report.error for report in reports] == ["", "huggingface does not answer in time", ""]
     assert counts(reports) == (8, 0, 0)
 
 
 def test_a_source_that_is_not_there_is_an_error_for_each_day_and_no_crash(app: App) -> None:
-    source = HuggingFace(Web(timeout_seconds=1, backoff_seconds=0), f"http://127.0.0.1:{free_port()}")
-    reports = pipeline.pull(replace(app, sources={source.name: source}), DAYS)
-    assert [report.error for report in reports[:2]] == ["huggingface cannot be reached, or hung up"] * 2
+    url = f"http://127.0.0.1:{free_port()}"
+    source = HuggingFace(Web(timeout_seconds=1, backoff_seconds=0, named=[url]), url)
+    reports = pull_days(replace(app, sources={source.name: source}), DAYS)
+    assert [report.error for report in reports[:2]] == ["huggingface cannot be reached"] * 2
 
 
-def test_weekends_are_empty_and_days_to_come_are_refused(pulling: App) -> None:
-    saturday, tomorrow = pipeline.pull(pulling, [date(2026, 8, 1), date(2026, 8, 6)])
+def test_weekends_are_empty_and_days_to_come_are_refused(puller: App) -> None:
+    saturday, tomorrow = pull_days(puller, [date(2026, 8, 1), date(2026, 8, 6)])
     assert (saturday.error, saturday.received) == ("", 0)
     assert tomorrow.error == "huggingface answered 400 for 2026-08-06"
 
 
-def test_one_bad_record_never_loses_the_others_and_is_counted(pulling: App, days: HuggingFaceServer) -> None:
+def test_one_bad_record_never_loses_the_others_and_is_counted(puller: App, days: HuggingFaceServer) -> None:
     bad: list[Any] = [None, "x", {"paper": {"id": "2503.0213", "title": "Lost zero"}}, {"paper": {"id": "2608.00009"}}]
     hostile = listed(50, "\x00Hostile \ud800\u202e<b>title", DAYS[1], upvotes=3, projectPage="javascript:alert(1)")
     days.days[MIDDLE] = [*bad, hostile, *days.days[MIDDLE], listed(51, "x" * 5_000, DAYS[1])]
-    (report,) = pipeline.pull(pulling, [DAYS[1]])
+    (report,) = pull_days(puller, [DAYS[1]])
     assert report.dropped == {"no_paper": 2, "bad_id": 1, "no_title": 1}
     assert counts([report]) == (6, 0, 0)
-    assert stored(pulling)["Hostile <b>title"].project_url == ""
-    with pulling.db.snapshot() as session:
+    assert stored(puller)["Hostile <b>title"].project_url == ""
+    with puller.db.snapshot() as session:
         (row,) = session.exec(select(Pull))
     assert (row.received, row.new, row.dropped) == (10, 6, {"no_paper": 2, "bad_id": 1, "no_title": 1})
 
@@ -155,30 +158,31 @@ def test_one_bad_record_never_loses_the_others_and_is_counted(pulling: App, days
         ("2026-08-01", ["2026-07-31", "2026-08-01"]),
     ],
 )
-def test_the_schedule_pulls_the_days_that_may_still_change(today: str, expected: list[str]) -> None:
-    now = datetime.fromisoformat(today).replace(hour=23, tzinfo=UTC)
-    assert [day.isoformat() for day in pipeline.days_to_pull(now)] == expected
-    assert pipeline.days_to_pull(now + timedelta(hours=2)) != pipeline.days_to_pull(now)
+def test_the_schedule_pulls_the_days_that_may_still_change(
+    puller: App, clock: Clock, today: str, expected: list[str]
+) -> None:
+    clock.at = datetime.fromisoformat(today).replace(hour=23, tzinfo=UTC)
+    assert [day.isoformat() for day in pulling.plan(puller)["huggingface"]] == expected
 
 
 def test_lines_are_stored_in_chunks_and_again_without_a_change(app_on_both: App) -> None:
     lines = [json.dumps({"title": f"Paper {n}", "id": f"2608.{n:05d}"}).encode() for n in range(1_200)]
     lines[700:700] = [b"bad\n", b'{"title": "Paper 5 again", "id": "arXiv:2608.00005"}']
     told: list[int] = []
-    reports = pipeline.pull_lines(app_on_both, lines, None, told.append)
+    reports = pulling.pull_lines(app_on_both, lines, None, told.append)
     assert told == [1_000, 202]
     assert counts(reports)[0] == 1_200
     assert [note for each in reports for note in each.notes] == ["line 701: not JSON (skipped)"]
-    again = pipeline.pull_lines(app_on_both, lines, None)
+    again = pulling.pull_lines(app_on_both, lines, None)
     assert counts(again)[:2] == (0, 0)
     assert len(stored(app_on_both)) == 1_200
 
 
-def test_a_file_adds_to_what_a_source_said_and_keeps_its_votes(pulling: App) -> None:
-    pipeline.pull(pulling, DAYS)
+def test_a_file_adds_to_what_a_source_said_and_keeps_its_votes(puller: App) -> None:
+    pull_days(puller, DAYS)
     line = {"id": "2608.00101", "title": f"Paper 1 of {MIDDLE}", "categories": ["cs.LG"], "published_at": "2026-08-04"}
-    assert counts(pipeline.pull_lines(pulling, [json.dumps(line).encode()], None)) == (0, 1, 0)
-    paper = stored(pulling)[f"Paper 1 of {MIDDLE}"]
+    assert counts(pulling.pull_lines(puller, [json.dumps(line).encode()], None)) == (0, 1, 0)
+    paper = stored(puller)[f"Paper 1 of {MIDDLE}"]
     assert (paper.categories, paper.upvotes, paper.authors) == (["cs.LG"], 1, ["Ada Example"])
 
 
@@ -222,7 +226,7 @@ def test_the_command_says_what_was_left_out_and_why(run: Run, days: HuggingFaceS
     again = run(*options, "--json", url=days.url)
     assert again.code == 3
     assert json.loads(again.out) == {
-        "received": 14, "new": 4, "updated": 0, "unchanged": 8, "repeated": 0,
+        "received": 14, "new": 4, "updated": 0, "unchanged": 8, "unlisted": 0, "repeated": 0,
         "dropped": {"no_paper": 1, "bad_id": 1}, "errors": [],
     }  # fmt: skip
 
@@ -296,9 +300,10 @@ def test_the_command_reads_standard_input(command: Callable[..., Any], sqlite_ur
 
 
 def test_a_source_that_is_down_is_not_asked_for_every_day(make_app: Callable[..., App], sqlite_url: str) -> None:
-    source = HuggingFace(Web(timeout_seconds=1, backoff_seconds=0), f"http://127.0.0.1:{free_port()}")
+    url = f"http://127.0.0.1:{free_port()}"
+    source = HuggingFace(Web(timeout_seconds=1, backoff_seconds=0, named=[url]), url)
     app = replace(make_app(sqlite_url), sources={source.name: source})
-    reports = pipeline.pull(app, [date(2026, 7, 1) + timedelta(days=n) for n in range(30)])
+    reports = pull_days(app, [date(2026, 7, 1) + timedelta(days=n) for n in range(30)])
     assert [each.error for each in reports[2:]] == ["huggingface is down, not asked again"] * 28
     with app.db.snapshot() as session:
         assert len(session.exec(select(Pull)).all()) == 2

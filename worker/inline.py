@@ -20,7 +20,7 @@ def running(app: App) -> Iterator[App]:
     """Run the schedule and deliver; yield the application whose wake-ups are heard here."""
     with working(app) as awake:
         jobs: dict[str, Callable[[App], object]] = {
-            "pull": pipeline.pull_recent,
+            "pull": pipeline.pull,
             "tick": pipeline.tick,
             "sweep": pipeline.sweep,
         }

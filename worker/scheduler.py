@@ -12,7 +12,8 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 SCHEDULE = {
-    "pull": CronTrigger(minute=5, timezone="UTC"),
+    # A list that has settled is asked for once an hour all the same; these are for one that is still to come.
+    "pull": CronTrigger(minute="5,20,35,50", timezone="UTC"),
     "tick": CronTrigger(second=0, timezone="UTC"),
     "sweep": IntervalTrigger(seconds=30, timezone="UTC"),
 }

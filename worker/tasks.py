@@ -26,8 +26,8 @@ def newsletter() -> App:
 
 @celery.task(name="newsletter.pull", acks_late=True)
 def pull() -> None:
-    """Pull the days that may still change."""
-    pipeline.pull_recent(newsletter())
+    """Pull what is worth asking for."""
+    pipeline.pull(newsletter())
 
 
 @celery.task(name="newsletter.tick", acks_late=True)

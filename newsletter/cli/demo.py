@@ -57,7 +57,7 @@ def demo(
 
 def _run(app: Any, folder: Path) -> None:  # noqa: ANN401  App is imported late
     from newsletter import demo as samples
-    from newsletter import membership, pipeline
+    from newsletter import membership, pipeline, pulling
     from newsletter.cli.send import describe
     from newsletter.delivery import store as deliveries
     from newsletter.issues import cadence
@@ -66,7 +66,7 @@ def _run(app: Any, folder: Path) -> None:  # noqa: ANN401  App is imported late
     from newsletter.subscribers.models import Entry, State
 
     migrate(app.db)
-    pulled = pipeline.pull_lines(app, samples.papers(), None)
+    pulled = pulling.pull_lines(app, samples.papers(), None)
     typer.echo(f"pulled      {sum(each.stored.new for each in pulled)} papers from the bundled sample")
     entries = [Entry(email, preferences, State.ACTIVE) for email, preferences in samples.READERS.items()]
     membership.import_subscribers(app, entries)

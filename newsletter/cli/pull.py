@@ -15,7 +15,7 @@ from newsletter.errors import InputError
 
 if TYPE_CHECKING:
     from newsletter.app import App
-    from newsletter.pipeline import Pulled
+    from newsletter.pulling import Pulled
 
 _MAX_NOTES = 20
 
@@ -29,10 +29,10 @@ def pull(
     source: str = typer.Option(None, "--source", help="Only this source; all configured ones unless given."),
     day: DayOption = None,
     since: Annotated[date | None, day_option("--since", "Every day from this one on.")] = None,
-    file: str = typer.Option(None, "--file", help="Read JSON Lines from this file; - is standard input."),
+    file: str = typer.Option(None, "--file", help="Read JSON Lines, or the page copied as text; - is standard input."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Pull new papers; pulling again changes nothing but votes."""
+    """Pull new papers; pulling again changes nothing but votes, and may be stopped anywhere."""
     if file is not None and (source or since):
         fail("--file goes with neither --source nor --since")
     if since and day and since > day:
@@ -47,24 +47,35 @@ def pull(
 
 
 def _from_sources(app: "App", source: str | None, day: date | None, since: date | None) -> "list[Pulled]":
-    from newsletter import pipeline
+    from newsletter import pulling
 
-    if source is not None and source not in app.sources:
+    # "arxiv" stands for "arxiv:cs.CL+cs.LG", too
+    names = [name for name in app.sources if source in (None, name, name.partition(":")[0])]
+    if source is not None and not names:
         raise InputError(f"{source!r} is not a source; there is: {', '.join(app.sources)}")
-    days = [day] if day else pipeline.days_to_pull(app.now())
+    days = [day] if day else None
     if since:
         last = day or app.now().astimezone(UTC).date()
         days = [since + timedelta(days=n) for n in range((last - since).days + 1)]
-    names = [source] if source else app.settings.source_names
-    with progress("pulling", len(days) * len(names)) as tell:
-        return pipeline.pull(app, days, names, tell)
+    plan = pulling.plan(app, days, names)
+    with progress("pulling", sum(map(len, plan.values()))) as tell, _stopped_by_hand():
+        return pulling.pull(app, plan, tell)
 
 
 def _from_file(app: "App", name: str, day: date | None) -> "list[Pulled]":
-    from newsletter import pipeline
+    from newsletter import pulling
 
-    with _lines(name) as lines, progress("reading", None) as tell:
-        return pipeline.pull_lines(app, lines, day, tell)
+    with _lines(name) as lines, progress("reading", None) as tell, _stopped_by_hand():
+        return pulling.pull_lines(app, lines, day, tell)
+
+
+@contextmanager
+def _stopped_by_hand() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("newsletter: stopped; what was pulled is kept, and pulling again goes on", err=True)
+        raise typer.Exit(130) from None
 
 
 @contextmanager
@@ -82,13 +93,14 @@ def _lines(name: str) -> Iterator[Iterable[bytes]]:
 
 def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
     dropped: Counter[str] = sum((each.dropped for each in reports), Counter())
-    errors = [f"{each.error} ({each.day})" for each in reports if each.error]
+    errors = [each.error + (f" ({each.day})" if each.day else "") for each in reports if each.error]
     notes = [note for each in reports for note in each.notes]
     numbers = {
         "received": sum(each.received for each in reports),
         "new": sum(each.stored.new for each in reports),
         "updated": sum(each.stored.updated for each in reports),
         "unchanged": sum(each.stored.unchanged for each in reports),
+        "unlisted": sum(each.stored.unlisted for each in reports),
         "repeated": sum(each.repeated for each in reports),
         "dropped": dict(dropped),
     }
@@ -102,8 +114,8 @@ def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
         said = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in dropped.items())
         became = ", ".join(
             f"{numbers[name]} {name}"
-            for name in ("new", "updated", "unchanged", "repeated")
-            if name != "repeated" or numbers[name]
+            for name in ("new", "updated", "unchanged", "unlisted", "repeated")
+            if name not in {"unlisted", "repeated"} or numbers[name]
         )
         typer.echo(f"{numbers['received']} papers received: {became}" + (f"; left out: {said}" if said else ""))
     if errors and len(errors) == len(reports):

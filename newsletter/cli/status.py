@@ -1,5 +1,6 @@
 """``newsletter status``."""
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from newsletter.app import App
     from newsletter.delivery.store import Accounting
     from newsletter.issues.models import Issue
-    from newsletter.papers.models import Pull
+    from newsletter.papers.pulls.health import Health
+    from newsletter.papers.pulls.models import Pull
 
 _ISSUES = 10
 
@@ -38,6 +40,8 @@ def status(
     else:
         for accounting, row in zip(accountings, found["issues"], strict=True):
             typer.echo(describe(accounting) + (f"  STOPPED: {row['stopped_why']}" if row["stopped_why"] else ""))
+            for said in row["news"]:
+                typer.echo(f"  {said}")
         if not accountings:
             typer.echo("no issue yet")
         for source in found["sources"]:
@@ -69,10 +73,7 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
         oldest = deliveries.oldest_due(session, now)
         found = {
             "issues": [_issue(session, each, which) for each, which in zip(listed, accountings, strict=True)],
-            "sources": [
-                _source(pull, good) | {"configured": pull.source in app.settings.source_names}
-                for pull, good in papers.latest_pulls(session)
-            ],
+            "sources": _sources(app, session, now),
             "papers": papers.count(session),
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),
@@ -85,27 +86,67 @@ def _issue(session: "Session", issue: "Issue", accounting: "Accounting") -> dict
     from newsletter.tracking import store as tracking
 
     events = tracking.totals(session, issue.id or 0)
-    return accounting.as_json() | {"state": issue.state, "stopped_why": issue.stopped_why, "events": events}
+    return accounting.as_json() | {
+        "state": issue.state,
+        "stopped_why": issue.stopped_why,
+        "news": issue.news,
+        "events": events,
+    }
 
 
-def _source(pull: "Pull", last_success: datetime | None) -> dict[str, Any]:
+def _sources(app: "App", session: "Session", now: datetime) -> list[dict[str, Any]]:
+    """Return how each source is: those that are configured, and those that were asked before."""
+    from newsletter import pulling
+    from newsletter.papers.pulls import store as pulls
+
+    latest = pulls.latest(session)
+    said = {each.source: each.said for each in pulling.news(app, session, now)}
+    asked = {each.source: _source(each, latest[each.source], now) for each in pulls.health(session)}
+    never = {name: {"source": name, "last_pull": None, "error": ""} for name in app.sources if name not in asked}
+    configured = {*app.sources, *([app.details.name] if app.details else [])}
+    return [
+        each | {"configured": name in configured, "news": said.get(name, "")}
+        for name, each in sorted((asked | never).items())
+    ]
+
+
+def _source(health: "Health", run: "list[Pull]", now: datetime) -> dict[str, Any]:
+    def said(at: datetime | None) -> str | None:
+        return at.isoformat() if at else None
+
+    good = health.last_success_at
+    dropped: Counter[str] = sum((Counter(pull.dropped) for pull in run), Counter())
     return {
-        "source": pull.source,
-        "last_pull": pull.finished_at.isoformat(),
-        "last_success": last_success.isoformat() if last_success else None,
-        "received": pull.received,
-        "new": pull.new,
-        "updated": pull.updated,
-        "dropped": pull.dropped,
-        "error": pull.error,
+        "source": health.source,
+        "last_pull": said(run[-1].finished_at),
+        "last_success": said(good),
+        "age_seconds": int((now - good).total_seconds()) if good else None,
+        "last_error": health.last_error,
+        "last_error_at": said(health.last_error_at),
+        "failures": health.failures,
+        "resting_until": said(health.resting_until),
+        "received": sum(pull.received for pull in run),
+        "new": sum(pull.new for pull in run),
+        "updated": sum(pull.updated for pull in run),
+        "dropped": dict(dropped),
+        "total_new": health.new,
+        "total_updated": health.updated,
+        "error": next((pull.error for pull in run if pull.error), ""),
     }
 
 
 def _line(source: dict[str, Any]) -> str:
+    if source["last_pull"] is None:
+        return f"{source['source']}: never asked yet"
     line = (
         f"{source['source']}: last pull {source['last_pull'][:16]}Z, {source['received']} received, {source['new']} new"
     )
     dropped = sum(source["dropped"].values())
     if dropped:
         line += f", {dropped} left out"
-    return line + (f"  FAILED: {source['error']}" if source["error"] else "")
+    if source["error"]:
+        line += f"  FAILED: {source['error']}"
+        line += f"; last success {source['last_success'][:16]}Z" if source["last_success"] else "; never succeeded"
+    if source["resting_until"]:
+        line += f"; {source['failures']} times in a row, asked again after {source['resting_until'][:16]}Z"
+    return line + (f"  ({source['news']})" if source["news"] else "")

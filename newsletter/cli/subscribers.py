@@ -35,6 +35,7 @@ def add(
     hour: int = typer.Option(8, help="Local hour from which the mail may come, 0 to 23."),
     cadence: str = typer.Option("daily", help="daily, weekdays or weekly."),
     max_papers: int = typer.Option(10, help="1 to 50."),
+    source_news: bool = typer.Option(False, "--source-news", help="Tell them when a source had nothing or was silent."),
     confirmed: bool = typer.Option(False, "--confirmed", help="They have agreed already: no confirmation mail."),
 ) -> None:
     """Add a subscriber; unless --confirmed, they are pending and get a confirmation mail."""
@@ -54,6 +55,7 @@ def add(
             "hour": hour,
             "cadence": cadence,
             "max_papers": max_papers,
+            "source_news": source_news,
         },
     )
     with open_app() as app:

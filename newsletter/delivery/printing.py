@@ -60,7 +60,7 @@ class Desk:
         found = papers.by_ids(session, [each.paper_id for each in draft.candidates])
         self.issue: Issue = draft.issue
         self.papers = found
-        self._edition = Edition(draft.issue.day, draft.candidates, found)
+        self._edition = Edition(draft.issue.day, draft.candidates, found, draft.issue.news)
         self._identity = identity
         self._press = Press(templates.mail(Mail.DIGEST), self._edition, identity.letterhead, identity.links)
 
@@ -87,7 +87,9 @@ class Desk:
         for person, selection in zip(readers, self._selections(session, readers), strict=True):
             id_ = person.id or 0
             found[id_] = (
-                self._print(person, selection, tokens.get(id_, 0), now) if selection.picks else SkipReason.NOTHING_NEW
+                self._print(person, selection, tokens.get(id_, 0), now)
+                if self._edition.worth_a_mail(person.preferences, selection)
+                else SkipReason.NOTHING_NEW
             )
         return found
 
@@ -103,7 +105,10 @@ class Desk:
     def _selections(self, session: Session, readers: Sequence[Subscriber]) -> list[Selection]:
         ids = [person.id or 0 for person in readers]
         kept = store.kept_selections(session, self.issue.id or 0, ids)
-        seen = store.seen_papers(session, ids, self.issue.window_start - _SEEN_MARGIN)
+        sent = store.seen_papers(session, ids, self.issue.window_start - _SEEN_MARGIN)
+        twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
+        # who was sent a paper was sent what turned out to be the same one, too
+        seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
         fresh = [person for person in readers if (person.id or 0) not in kept]
         chosen = self._edition.choose([Reader(each.preferences, seen.get(each.id or 0, frozenset())) for each in fresh])
         new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}

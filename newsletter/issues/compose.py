@@ -6,7 +6,7 @@ from datetime import date
 
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
-from newsletter.papers.textclean import shorten
+from newsletter.papers.textclean import bare, shorten, teaser
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
@@ -15,6 +15,8 @@ from newsletter.subscribers.topics import phrases
 
 _SUBJECT = 60  # characters of the first title in a subject; phones show about that much
 _NAMED = 3  # interests named in the opening line
+_RISING = 5  # upvotes a day that are worth a word
+_NOTHING = "Nothing new for you today"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,18 @@ class Reader:
 
 
 class Edition:
-    """An issue's candidates, prepared once for all its readers."""
+    """An issue's candidates, prepared once for all its readers.
 
-    def __init__(self, day: date, candidates: Sequence[IssueCandidate], papers: dict[int, Paper]) -> None:
+    :param news: why something is missing, one line for each source.
+    """
+
+    def __init__(
+        self, day: date, candidates: Sequence[IssueCandidate], papers: dict[int, Paper], news: Sequence[str] = ()
+    ) -> None:
         self.day = day
+        self.news = tuple(news)
         self.papers = {each.paper_id: papers[each.paper_id] for each in candidates if each.paper_id in papers}
-        self.votes = {each.paper_id: each.upvotes for each in candidates}
+        self._talk = {each.paper_id: _talk(each) for each in candidates}
         self.pool = Pool(
             [_document(self.papers[each.paper_id], each.trend) for each in candidates if each.paper_id in papers]
         )
@@ -80,29 +88,44 @@ class Edition:
             for reader, picks in zip(readers, chosen, strict=True)
         ]
 
+    def worth_a_mail(self, preferences: Preferences, selection: Selection) -> bool:
+        """Return whether there is anything to tell: papers, or for who asked for it why there are none."""
+        return bool(selection.picks or (preferences.source_news and self.news))
+
     def compose(self, preferences: Preferences, selection: Selection) -> Digest:
         """Put a selection into words.
 
         :raises KeyError: a pick is no candidate of this issue.
         """
-        titles = [self.papers[pick.paper_id].title for pick in selection.picks]
+        news = "; ".join(self.news) if preferences.source_news else ""
+        if not selection.picks:
+            return Digest(self.day, _NOTHING, news, f"{_NOTHING}. {news}", _why(preferences), ())
+        titles = [bare(self.papers[pick.paper_id].title) for pick in selection.picks]
+        first = self.papers[selection.picks[0].paper_id]
         rest = len(titles) - 1
         return Digest(
             day=self.day,
             subject=shorten(titles[0], _SUBJECT) + (f" + {rest} more" if rest else ""),
-            preheader=shorten("; ".join(titles[1:4]) or self.papers[selection.picks[0].paper_id].abstract, 140),
-            opening=_opening(preferences, len(titles), selection.considered),
+            preheader=shorten("; ".join(titles[1:4]), 140) or bare(teaser(first.summary, first.abstract, 140)),
+            opening=_opening(preferences, len(titles), selection.considered) + (f". {news}" if news else ""),
             why=_why(preferences),
             picks=selection.picks,
         )
 
     def _reason(self, pick: Pick) -> str:
-        votes = self.votes[pick.paper_id]
-        said = f"{votes} upvote{'' if votes == 1 else 's'}" if votes else ""
+        said = self._talk[pick.paper_id]
         if pick.matched:
             named = " and ".join(f"“{label}”" for label in pick.matched[:2])
             return f"matches {named}" + (f", {said}" if said else "")
         return f"trending, {said}" if said else "new"
+
+
+def _talk(candidate: IssueCandidate) -> str:
+    """Return what the world says about a paper: its votes, and how fast they grow when they do."""
+    votes, gained = candidate.upvotes, round(candidate.gained or 0)
+    if not votes:
+        return ""
+    return f"{votes} upvote{'' if votes == 1 else 's'}" + (f", {gained} more a day" if gained >= _RISING else "")
 
 
 def interests(preferences: Preferences) -> Interests:

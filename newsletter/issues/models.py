@@ -17,7 +17,10 @@ class IssueState(StrEnum):
 
 
 class Issue(SQLModel, table=True):
-    """The mail-out of one local day; its window ``[window_start, window_end)`` is frozen when it opens."""
+    """The mail-out of one local day; its window ``[window_start, window_end)`` is frozen when it opens.
+
+    :ivar news: what was missing when it opened, one line for each source, in words for readers.
+    """
 
     __tablename__ = "issues"
 
@@ -29,10 +32,14 @@ class Issue(SQLModel, table=True):
     window_start: dt.datetime = Field(sa_type=UTCDateTime)
     window_end: dt.datetime = Field(sa_type=UTCDateTime)
     opened_at: dt.datetime = Field(sa_type=UTCDateTime)
+    news: list[str] = Field(default_factory=list, sa_type=sa.JSON)
 
 
 class IssueCandidate(SQLModel, table=True):
-    """A paper that an issue may choose, with what was known of it when the issue opened."""
+    """A paper that an issue may choose, with what was known of it when the issue opened.
+
+    :ivar gained: upvotes a day, lately.
+    """
 
     __tablename__ = "issue_candidates"
     __table_args__ = (sa.PrimaryKeyConstraint("issue_id", "paper_id"),)
@@ -42,3 +49,5 @@ class IssueCandidate(SQLModel, table=True):
     trend: float
     upvotes: int | None = None
     comments: int | None = None
+    stars: int | None = None
+    gained: float | None = None

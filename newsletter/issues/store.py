@@ -11,8 +11,11 @@ from newsletter.db import insert
 from newsletter.issues.cadence import Group, window
 from newsletter.issues.models import Issue, IssueCandidate, IssueState
 from newsletter.papers import store as papers
+from newsletter.papers.models import VoteCount
 from newsletter.papers.trending import Signals, trending
 from newsletter.subscribers.models import State, Subscriber
+
+_LATELY = timedelta(hours=36)  # older votes say nothing about how fast they grow now
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,43 @@ def get(session: Session, issue_id: int) -> Issue | None:
     return session.get(Issue, issue_id)
 
 
-def draft(session: Session, day: date, now: datetime, length: timedelta) -> Draft:
-    """Return the issue of a day: the kept one as it was frozen, else what opening it now would freeze."""
+def draft(session: Session, day: date, now: datetime, length: timedelta, news: Sequence[str] = ()) -> Draft:
+    """Return the issue of a day: the kept one as it was frozen, else what opening it now would freeze.
+
+    :param news: what is missing now, for a reader who wants to know.
+    """
     if known := find(session, slot(day)):
         return Draft(known, candidates(session, known.id or 0))
     start, end = window(day, now, length)
     listed = papers.listed_between(session, start, end)
-    trends = trending([Signals(each.listed_at, each.upvotes, each.comments, each.stars) for each in listed], end)
-    issue = Issue(slot=slot(day), day=day, window_start=start, window_end=end, opened_at=now)
+    looks = papers.vote_looks(session, [each.id or 0 for each in listed], start)
+    signals = [
+        Signals(each.listed_at, each.upvotes, each.comments, each.stars, _gained(looks.get(each.id or 0, ()), now))
+        for each in listed
+    ]
+    issue = Issue(slot=slot(day), day=day, window_start=start, window_end=end, opened_at=now, news=list(news))
     rows = [
-        IssueCandidate(issue_id=0, paper_id=paper.id or 0, trend=trend, upvotes=paper.upvotes, comments=paper.comments)
-        for paper, trend in zip(listed, trends, strict=True)
+        IssueCandidate(
+            issue_id=0,
+            paper_id=paper.id or 0,
+            trend=trend,
+            upvotes=paper.upvotes,
+            comments=paper.comments,
+            stars=paper.stars,
+            gained=each.gained,
+        )
+        for paper, each, trend in zip(listed, signals, trending(signals, end), strict=True)
     ]
     return Draft(issue, tuple(rows))
+
+
+def _gained(looks: Sequence[VoteCount], now: datetime) -> float | None:
+    """Return how many upvotes a paper gains in a day, if it was looked at lately and on an earlier day."""
+    if len(looks) < 2 or now - looks[-1].seen_at > _LATELY:
+        return None
+    before, last = looks[-2:]
+    days = max((last.seen_at - before.seen_at) / timedelta(days=1), 0.25)  # looks around midnight say little of a day
+    return max(last.upvotes - before.upvotes, 0) / days
 
 
 def has_papers(session: Session, day: date, now: datetime, length: timedelta) -> bool:

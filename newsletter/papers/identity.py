@@ -15,16 +15,26 @@ _ARXIV_PREFIX = re.compile(
     r"^(?:arxiv:|oai:arxiv\.org:|https?://(?:www\.|export\.)?arxiv\.org/(?:abs|pdf|html)/|https?://huggingface\.co/papers/)",
     re.IGNORECASE,
 )
-_DOI_PREFIX = re.compile(r"^(?:doi:|https?://(?:dx\.)?doi\.org/)", re.IGNORECASE)
+# Year, month and day since December 2019, a number of six digits before; a version may follow.
+_PREPRINT_DOI = re.compile(r"doi:10\.(?:1101|64898)/((?:\d{4}\.\d\d\.\d\d\.)?\d{6,9})", re.ASCII)
+_PREPRINT_VERSION = re.compile(r"(10\.(?:1101|64898)/(?:\d{4}\.\d\d\.\d\d\.)?\d{6,9})v\d+", re.ASCII)
+_TELLING = 5  # words in a title that tells papers apart
+_DOI_PREFIX = re.compile(
+    r"^(?:doi:|https?://(?:dx\.)?doi\.org/|https?://(?:www\.)?(?:bio|med)rxiv\.org/content/)", re.IGNORECASE
+)
+_ADDRESS_END = re.compile(r"[?#].*$|(?:\.pdf|\.full(?:\.pdf|-text)?|\.abstract)$")
 
 
 def canonical_key(identifier: str) -> str | None:
     """Return ``arxiv:…`` (without a version) or ``doi:…`` (lower case) for an id in any usual spelling."""
     text = identifier.strip()
+    if text[:4].lower() == "http":
+        text = _ADDRESS_END.sub("", _ADDRESS_END.sub("", text))
     bare = _DOI_PREFIX.sub("", text)
     if own := _ARXIV_DOI.fullmatch(bare):
         text = own[1]
     elif _DOI.fullmatch(bare):
+        bare = _PREPRINT_VERSION.sub(r"\1", bare) if _PREPRINT_VERSION.fullmatch(bare) else bare
         return f"doi:{bare.lower()}"
     text = _ARXIV_PREFIX.sub("", text).removesuffix(".pdf")
     match = _ARXIV.fullmatch(text)
@@ -34,15 +44,62 @@ def canonical_key(identifier: str) -> str | None:
     return f"arxiv:{match['new'] or match['archive'] + '/' + match['old']}"
 
 
-def title_key(title: str) -> str:
-    """Return a key made of the words of `title`, for papers without an id.
+def arxiv_version(identifier: str) -> int:
+    """Return the version that an arXiv id or address names, 0 for none."""
+    found = re.search(r"v([1-9]\d{0,3})(?:\.pdf)?$", identifier.strip(), re.ASCII)
+    return int(found[1]) if found else 0
 
-    Case, accents, punctuation and spaces do not count, unless there is nothing else.
+
+def aliases(key: str) -> tuple[str, ...]:
+    """Return the other keys of the same id.
+
+    bioRxiv and medRxiv changed their DOI prefix from 10.1101 to 10.64898; the rest tells which paper it is.
     """
-    folded = unicodedata.normalize("NFKD", title).casefold()
-    words = "".join(char if char.isalnum() else " " for char in folded if not unicodedata.combining(char)).split()
-    known_by = " ".join(words) or folded
-    return "title:" + hashlib.sha256(known_by.encode("utf-8", "replace")).hexdigest()[:32]
+    found = _PREPRINT_DOI.fullmatch(key)
+    return (f"preprint:{found[1]}",) if found else ()
+
+
+def is_public(key: str) -> bool:
+    """Return whether a key is an id that all the world uses: an arXiv id or a DOI."""
+    return key.startswith(("arxiv:", "doi:"))
+
+
+def fingerprint(title: str) -> str | None:
+    """Return a key made of the words of `title`, by which sources without ids may know the same paper.
+
+    Case, accents, punctuation and spaces do not count; numbers do: "Part II" is not "Part III". ``None`` for
+    fewer than five words: too many papers are called "Technical Report".
+    """
+    words = _words(title)
+    return f"fingerprint:{_digest(' '.join(words))}" if len(words) >= _TELLING else None
+
+
+def title_key(title: str, first_author: str = "") -> str:
+    """Return the key of a paper without an id: its title's words, and who wrote it."""
+    # where there is nothing but signs, the signs count
+    known_by = " ".join(_words(title)) or unicodedata.normalize("NFKD", title).casefold()
+    if first_author:
+        known_by += f"|{' '.join(sorted(name_parts(first_author)))}"
+    return f"title:{_digest(known_by)}"
+
+
+def guid_key(feed: str, guid: str) -> str:
+    """Return the key of a feed's entry, which is unique within that feed only (RFC 4287, section 4.2.6)."""
+    return f"feed:{_digest(f'{feed} {guid}')}"
+
+
+def name_parts(name: str) -> frozenset[str]:
+    """Return the parts of a person's name that tell people apart: no initials, no accents, in no order."""
+    return frozenset(part for part in _words(name) if len(part) > 1)
+
+
+def _words(text: str) -> list[str]:
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(char if char.isalnum() else " " for char in folded if not unicodedata.combining(char)).split()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _plausible(match: re.Match[str]) -> bool:

@@ -1,8 +1,10 @@
 """A paper as a row, and as the record a source hands over."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
@@ -19,16 +21,26 @@ MAX_COUNT = 2**31 - 1  # what an INTEGER column holds on PostgreSQL
 class PaperRecord:
     """One paper as one source tells it; texts are clean and bounded, URLs are http(s).
 
-    :ivar key: canonical id with its scheme, ``arxiv:2608.17253``, ``doi:10.1101/…`` or ``title:<fingerprint>``.
+    :ivar key: the id the source knows it by, with its scheme: ``arxiv:2608.17253``, ``doi:10.1101/…``,
+        ``feed:<digest of its guid>`` or ``title:<digest>``.
+    :ivar listed_at: when the source listed it: what the window of an issue goes by. ``None``: the source only
+        tells more about a paper, or has a new version of it; that alone makes nobody a candidate.
+    :ivar also: other ids of the same work.
+    :ivar related: ids of another publication of it: the journal's DOI of a preprint.
+    :ivar version: 1 and up where a source counts versions, else 0.
+    :ivar withdrawn: whether its authors took it back.
     :ivar summary: the source's own one- or two-sentence summary, or empty.
-    :ivar listed_at: when the source listed it: what the window of an issue goes by.
     :ivar upvotes: ``None`` where the source has no votes: neutral in trending, not zero.
     """
 
     key: str
     title: str
-    listed_at: datetime
+    listed_at: datetime | None
     source: str
+    also: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
+    version: int = 0
+    withdrawn: bool = False
     abstract: str = ""
     summary: str = ""
     authors: tuple[str, ...] = ()
@@ -43,6 +55,27 @@ class PaperRecord:
     upvotes: int | None = None
     comments: int | None = None
     stars: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A record, and when its source said so.
+
+    :ivar older: for a field that the source did not repeat: with which version, and when, it told it.
+    """
+
+    record: PaperRecord
+    seen_at: datetime
+    older: Mapping[str, "Stamp"] = field(default_factory=dict)
+
+    @property
+    def stamp(self) -> "Stamp":
+        """What decides which of two sightings is newer."""
+        return self.record.version, self.seen_at
+
+
+Stamp = tuple[int, datetime]
+"""A version and an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +97,12 @@ class Parsed:
 
 
 class Paper(SQLModel, table=True):
-    """One work, whatever sources it came from."""
+    """One work, whatever sources it came from: what `merge` made of all that they told.
+
+    :ivar listed: whether a source has listed it as new; `listed_at` means nothing before.
+    :ivar same_as: the paper that is the same work, if that was listed earlier; then this one is no candidate.
+    :ivar details_asked_at: when arXiv was last asked about it.
+    """
 
     __tablename__ = "papers"
 
@@ -82,30 +120,72 @@ class Paper(SQLModel, table=True):
     code_url: str = ""
     project_url: str = ""
     source: str
+    version: int = 0
+    withdrawn: bool = False
     upvotes: int | None = None
     comments: int | None = None
     stars: int | None = None
     published_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    listed: bool = True
     listed_at: datetime = Field(sa_type=UTCDateTime, index=True)
+    same_as: int | None = Field(default=None, index=True)
+    details_asked_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     first_seen_at: datetime = Field(sa_type=UTCDateTime)
     updated_at: datetime = Field(sa_type=UTCDateTime)
 
 
-class Pull(SQLModel, table=True):
-    """One run over one source: the source's health is its latest rows."""
+class StoredRecord(SQLModel, table=True):
+    """The newest that one source told of a paper: merging starts from these, so no order of pulls matters."""
 
-    __tablename__ = "pulls"
+    __tablename__ = "paper_records"
+    __table_args__ = (sa.UniqueConstraint("source", "key", name="uq_paper_records_source_key"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    source: str = Field(index=True)
-    day: date | None = None
-    started_at: datetime = Field(sa_type=UTCDateTime)
-    finished_at: datetime = Field(sa_type=UTCDateTime)
-    received: int = 0
-    new: int = 0
-    updated: int = 0
-    dropped: dict[str, int] = Field(default_factory=dict, sa_type=sa.JSON)
-    error: str = ""
+    paper_id: int = Field(foreign_key="papers.id", index=True)
+    source: str
+    key: str
+    version: int = 0
+    seen_at: datetime = Field(sa_type=UTCDateTime)
+    record: dict[str, Any] = Field(sa_type=sa.JSON)
+    older: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+
+
+class PaperKey(SQLModel, table=True):
+    """What a paper may be recognised by: its ids, the ids it is related to, the fingerprints of its titles."""
+
+    __tablename__ = "paper_keys"
+    __table_args__ = (sa.PrimaryKeyConstraint("key", "paper_id"),)
+
+    key: str
+    paper_id: int = Field(foreign_key="papers.id", index=True)
+
+
+class VoteCount(SQLModel, table=True):
+    """A paper's votes as last seen on a UTC day: how fast they grow."""
+
+    __tablename__ = "paper_votes"
+    __table_args__ = (sa.PrimaryKeyConstraint("paper_id", "day"),)
+
+    paper_id: int = Field(foreign_key="papers.id")
+    day: date
+    seen_at: datetime = Field(sa_type=UTCDateTime)
+    upvotes: int
+
+
+class Turn(SQLModel, table=True):
+    """Whose turn it is to ask a host that wants to be asked by one client at a time, and not too often.
+
+    :ivar begun_at: when the last request began.
+    :ivar holder: who is asking now, or empty; a holder that died loses the turn at `held_until`, which
+        otherwise is when the last request ended.
+    """
+
+    __tablename__ = "turns"
+
+    name: str = Field(primary_key=True)
+    begun_at: datetime = Field(sa_type=UTCDateTime)
+    holder: str = ""
+    held_until: datetime = Field(sa_type=UTCDateTime)
 
 
 LINK_KINDS = ("page", "pdf", "code", "project")

@@ -6,7 +6,7 @@ from typing import Any
 
 from newsletter.issues.compose import Digest
 from newsletter.papers.models import Paper, link_targets
-from newsletter.papers.textclean import shorten, teaser
+from newsletter.papers.textclean import Span, bare, plain, shorten, spans, teaser
 from newsletter.rendering.filters import author_line
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
@@ -31,6 +31,7 @@ class Link:
 class Card:
     """A paper in a mail.
 
+    :ivar teaser: readable text, a link with a label in it as ``[label](address)``.
     :ivar links: addresses by kind: page, pdf, code, project.
     """
 
@@ -42,6 +43,16 @@ class Card:
     reason: str
 
     @property
+    def teaser_spans(self) -> tuple[Span, ...]:
+        """The teaser as runs of text and links, for HTML."""
+        return spans(self.teaser)
+
+    @property
+    def teaser_text(self) -> str:
+        """The teaser with its addresses written out."""
+        return plain(self.teaser)
+
+    @property
     def more_links(self) -> list[Link]:
         """The links beside the one on the title."""
         return [Link(_LABELS[kind], url) for kind, url in self.links.items() if kind != "page"]
@@ -50,7 +61,7 @@ class Card:
 def card(paper: Paper, links: Links, token: str, reason: str) -> Card:
     """Return the card of a paper for the holder of `token`."""
     return Card(
-        title=shorten(paper.title, _TITLE),
+        title=shorten(bare(paper.title), _TITLE),
         authors=author_line(paper.authors),
         organization=shorten(paper.organization, _ORGANIZATION),
         teaser=teaser(paper.summary, paper.abstract, _TEASER),

@@ -42,6 +42,7 @@ class Subscriber(SQLModel, table=True):
     hour: int = 8
     cadence: str = "daily"
     max_papers: int = 10
+    source_news: bool = False
     created_at: datetime = Field(sa_type=UTCDateTime)
     confirmed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     unsubscribed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)

@@ -56,6 +56,8 @@ class Preferences(BaseModel):
 
     :ivar hour: local hour from which the mail may be sent, 0 to 23.
     :ivar max_papers: 1 to 50.
+    :ivar source_news: whether to be told, in a line of mail, when a source had nothing or did not answer; on a
+        day without any paper that line is the mail.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +71,7 @@ class Preferences(BaseModel):
     hour: Annotated[int, Field(ge=0, le=23)] = 8
     cadence: Cadence = Cadence.DAILY
     max_papers: Annotated[int, Field(ge=1, le=MAX_PAPERS)] = 10
+    source_news: bool = False
 
 
 LISTS = ("topics", "keywords", "authors", "categories", "mutes")
@@ -111,6 +114,8 @@ def _say(error: Any) -> str:  # noqa: ANN401, PLR0911  pydantic's ErrorDetails; 
             return f"{given} is not between {low} and {high}"
         case "enum":
             return f"{given} is not one of {', '.join(Cadence)}"
+        case "bool_parsing" | "bool_type":
+            return f"{given} is not yes or no"
         case "too_long":
             return f"more than {MAX_INTERESTS} entries"
         case "string_too_long":

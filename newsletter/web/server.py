@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from newsletter import __version__, logs
 from newsletter.app import App
 from newsletter.errors import TokenError
-from newsletter.web import confirm, health, signup, tracking, unsubscribe
+from newsletter.web import confirm, health, metrics, signup, tracking, unsubscribe
 from newsletter.web.pages import Pages
 
 _log = logs.get(__name__)
@@ -42,7 +42,7 @@ def create_web(app: App) -> FastAPI:
     )
     web.state.app = app
     web.state.pages = Pages(app.templates.root / "web", app.identity.letterhead)
-    for room in (signup, confirm, unsubscribe, tracking, health):
+    for room in (signup, confirm, unsubscribe, tracking, health, metrics):
         web.include_router(room.router)
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     web.add_exception_handler(TokenError, _bad_token)

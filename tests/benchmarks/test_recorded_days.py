@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from fakes import Clock, HuggingFaceServer
+from samples import pull_days
 from sqlmodel import select
 
 from newsletter import clock as real_clock
@@ -86,7 +87,7 @@ def test_recorded_days_reach_two_hundred_readers(
             huggingface.today = day
             if hour in (1, 8, 20) and day <= days[-1]:
                 before = real_clock.monotonic()
-                pipeline.pull_recent(app)
+                pipeline.pull(app)
                 pulls += real_clock.monotonic() - before
             pipeline.tick(app)
             for issue_id in pipeline.sweep(app):
@@ -109,7 +110,7 @@ def test_a_dry_run_of_a_recorded_day_equals_the_real_run(
         subscribers.write_entries(
             session, [Entry(f"reader{n}@example.org", wishes(n), State.ACTIVE) for n in range(READERS)], clock.at
         )
-    pipeline.pull(app, [date.fromisoformat(day) for day in huggingface.days])
+    pull_days(app, [date.fromisoformat(day) for day in huggingface.days])
     find = pipeline.resolve_due(last, clock.at, any_hour=True)
     planned = rehearse(app, last, find)
     issue = pipeline.open_issue(app, last)

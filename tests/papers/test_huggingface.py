@@ -12,6 +12,7 @@ from samples import HOSTILE
 
 from newsletter.errors import SourceError
 from newsletter.papers.models import MAX_ABSTRACT, MAX_COUNT, MAX_TITLE, PaperRecord, Parsed
+from newsletter.papers.sources import Page
 from newsletter.papers.sources.http import Web
 from newsletter.papers.sources.huggingface import HuggingFace
 
@@ -38,6 +39,10 @@ ALMOST_ITEMS = st.fixed_dictionaries(
     },
     optional=dict.fromkeys(OUTER, ANY_JSON),
 )
+
+
+def fetch(source: HuggingFace, day: date) -> list[Page]:
+    return list(source.fetch(day, now=datetime(2026, 8, 7, tzinfo=UTC), known={}))
 
 
 def parse(items: Any) -> Parsed:
@@ -242,11 +247,14 @@ def test_no_item_raises_or_disappears(items: list[Any]) -> None:
 
 
 def test_fetch_asks_for_a_day_and_says_what_was_refused(huggingface: HuggingFaceServer) -> None:
-    source = HuggingFace(Web("admin@example.org", timeout_seconds=5, backoff_seconds=0), huggingface.url)
+    web = Web("admin@example.org", timeout_seconds=5, backoff_seconds=0, named=[huggingface.url])
+    source = HuggingFace(web, huggingface.url)
     huggingface.days["2026-08-05"] = [listed(1, "A title", DAY)]
-    assert source.parse(source.fetch(DAY), DAY).received == 1
+    (page,) = fetch(source, DAY)
+    assert source.parse(page.body or b"", DAY).received == 1
     assert huggingface.asked == ["2026-08-05"]
     assert [agent.split("/")[0] for agent in huggingface.agents] == ["newsletter"]
-    assert source.parse(source.fetch(date(2026, 8, 1)), date(2026, 8, 1)) == Parsed()
+    (page,) = fetch(source, date(2026, 8, 1))
+    assert source.parse(page.body or b"", date(2026, 8, 1)) == Parsed()
     with pytest.raises(SourceError, match="answered 400 for 2026-08-08"):
-        source.fetch(date(2026, 8, 8))
+        fetch(source, date(2026, 8, 8))

@@ -53,6 +53,7 @@ def test_a_full_line_becomes_a_record_without_a_warning() -> None:
     assert parsed.records == (
         PaperRecord(
             key="arxiv:2608.00007",
+            version=2,
             title="A title",
             listed_at=datetime(2026, 8, 1, tzinfo=UTC),
             source="file",

@@ -2,19 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import pull_days
 
-from newsletter import pipeline
 from newsletter.app import App
 from newsletter.papers.models import PaperRecord
+from newsletter.papers.sources import Known, Page
 from newsletter.papers.sources.http import Web
 from newsletter.papers.sources.huggingface import HuggingFace
+from newsletter.papers.tex import readable
 
 # Not part of the project: the texts in these answers are not ours to pass on.
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "hf_daily"
@@ -30,19 +32,19 @@ pytestmark = pytest.mark.skipif(
 class Recorded(HuggingFace):
     """The source, answering from the recorded days."""
 
-    def fetch(self, day: date) -> bytes:
-        return (RECORDED / "wire_days" / f"{day}.json").read_bytes()
+    def fetch(self, day: date, *, now: datetime, known: Known) -> Iterator[Page]:
+        yield Page(str(day), (RECORDED / "wire_days" / f"{day}.json").read_bytes())
 
 
 def told(item: dict[str, Any]) -> dict[str, Any]:
-    """Return what an item says, read without any of the product's code, in the record's words."""
+    """Return what an item says, read without the source's code, in the record's words."""
     paper = item["paper"]
     organization = paper.get("organization") or item.get("organization") or {}
     return {
         "key": f"arxiv:{paper['id']}",
-        "title": " ".join(paper["title"].split()),
-        "abstract": " ".join(paper["summary"].split()),
-        "summary": " ".join(paper.get("ai_summary", "").split()),
+        "title": readable(" ".join(paper["title"].split())),
+        "abstract": readable(" ".join(paper["summary"].split())),
+        "summary": readable(" ".join(paper.get("ai_summary", "").split())),
         "authors": tuple(" ".join(each["name"].split()) for each in paper["authors"] if not each.get("hidden")),
         "keywords": tuple(dict.fromkeys(paper.get("ai_keywords", []))),
         "organization": " ".join((organization.get("fullname") or organization.get("name") or "").split()),
@@ -89,7 +91,7 @@ def test_all_recorded_days_are_stored_once_and_again_without_a_change(
     app = replace(make_app(database_url), sources={source.name: source})
     received = sum(len(json.loads(path.read_bytes())) for path in DAYS)
     for new in (received, 0):
-        reports = pipeline.pull(app, [date.fromisoformat(path.stem) for path in DAYS])
+        reports = pull_days(app, [date.fromisoformat(path.stem) for path in DAYS])
         assert sum(each.received for each in reports) == received
         assert sum(each.stored.new for each in reports) == new
         assert sum(each.stored.unchanged for each in reports) == received - new

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import HOSTILE
 
-from newsletter.papers.textclean import clean, shorten, teaser, web_address
+from newsletter.papers.textclean import Span, bare, clean, plain, shorten, spans, teaser, web_address
 
 ANY_TEXT = st.text(st.characters())
 # Runs of these are where cleaning twice could differ from cleaning once.
@@ -15,6 +15,11 @@ TRICKY = st.text(
     st.sampled_from("ae \t\n\x00\x1b\u200b\u0301\u0316\u202e\u2066\u2028\ud800\udc00\ufeff\u1100\u1161…-,.")
 )
 LIMITS = st.integers(1, 60)
+LINKED = st.lists(
+    st.sampled_from(
+        ["[", "]", "(", ")", "](", "https://", "https://a.org/b", "HTTP://a.org", ".", ",", " ", "a", "@", "é", "。"]
+    )
+).map("".join)
 
 
 @given(st.one_of(ANY_TEXT, TRICKY), LIMITS)
@@ -82,9 +87,83 @@ def test_a_teaser_is_whole_sentences_as_long_as_they_fit() -> None:
     assert teaser("", "拡散モデルを使う。速い。", 9) == "拡散モデルを使う。"
 
 
-@given(ANY_TEXT, ANY_TEXT, LIMITS)
+def test_a_teaser_holds_only_whole_undamaged_sentences_in_a_row() -> None:
+    assert teaser("", "One is fine. We call it \\name today. Two is fine.", 90) == "One is fine."
+    assert teaser("", "We call it \\name today. One is fine. Two is fine.", 90) == "One is fine. Two is fine."
+    assert teaser("It is \\ours.", "One is fine.", 90) == "One is fine."
+    assert teaser("", "Let xin R^n be. One is fine. Then R^(mtimes n) is.", 90) == ""
+    assert teaser("", "Only \\ours.", 90) == ""
+
+
+def test_a_long_first_sentence_is_cut_at_a_word_and_never_in_a_link() -> None:
+    long = "This sentence goes on and on, as [the page](https://example.org/page) says, and on. Short."
+    assert teaser("", long, 45) == "This sentence goes on and on, as the page…"
+    assert teaser("", "Seen at https://example.org/a/very/long/address/of/a/page today.", 30) == "Seen at…"
+    assert teaser("", "https://example.org/a/very/long/address/of/a/page is it.", 30) == ""
+
+
+def test_an_address_behind_a_label_takes_no_room() -> None:
+    said = "See [the page](https://example.org/a/long/address). Then more. "
+    assert teaser("", said, 20) == said[: said.index(" Then")]
+    assert teaser("", said.replace("long", "x" * 200), 20) == "See the page."
+
+
+@given(st.one_of(ANY_TEXT, LINKED), st.one_of(ANY_TEXT, LINKED), LIMITS)
 def test_a_teaser_is_never_longer_than_allowed(summary: str, abstract: str, limit: int) -> None:
-    assert len(teaser(summary, abstract, limit)) <= limit
+    assert len(bare(teaser(summary, abstract, limit))) <= limit
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        ("plain", (Span("plain"),)),
+        (
+            "See [Project](https://example.org/p_1).",
+            (Span("See "), Span("Project", "https://example.org/p_1"), Span(".")),
+        ),
+        (
+            "(at https://example.org/a_b/).",
+            (Span("(at "), Span("https://example.org/a_b/", "https://example.org/a_b/"), Span(").")),
+        ),
+        (
+            "https://example.org/x_(y), or",
+            (Span("https://example.org/x_(y)", "https://example.org/x_(y)"), Span(", or")),
+        ),
+        (
+            "[a](https://example.org/x_(y))",
+            (Span("a", "https://example.org/x_(y)"),),
+        ),
+        ("([a](https://example.org/x)).", (Span("("), Span("a", "https://example.org/x"), Span(").")) ),
+        (
+            "[a](https://a.org/x),[b](https://b.org/y)",
+            (Span("a", "https://a.org/x"), Span(","), Span("b", "https://b.org/y")),
+        ),
+        ("[a](https://a.org/x.", (Span("[a]("), Span("https://a.org/x", "https://a.org/x"), Span("."))),
+        ("[a](javascript:alert(1)) [b](https://localhost/x)", (Span("[a](javascript:alert(1)) [b](https://localhost/x)"),)),
+        ("[1] and [d_out, d_in] (x)", (Span("[1] and [d_out, d_in] (x)"),)),
+        ("https://someone@example.org/", (Span("https://someone@example.org/"),)),
+        ("好https://a.org/b。好", (Span("好"), Span("https://a.org/b", "https://a.org/b"), Span("。好"))),
+    ],
+)  # fmt: skip
+def test_links_are_taken_out_of_running_text(text: str, expected: tuple[Span, ...]) -> None:
+    assert spans(text) == expected
+
+
+@given(st.one_of(ANY_TEXT, LINKED))
+def test_only_plain_addresses_become_links(text: str) -> None:
+    found = spans(text)
+    assert all(span.text for span in found)
+    assert all(span.url == web_address(span.url) for span in found)
+    assert bare(text) == "".join(span.text for span in found)
+    if not any(span.url != span.text for span in found if span.url):
+        assert bare(text) == text
+
+
+def test_a_mail_without_markup_names_the_address_once() -> None:
+    text = "See [Project](https://example.org/p) or https://example.org/q."
+    assert plain(text) == "See Project (https://example.org/p) or https://example.org/q."
+    assert bare(text) == "See Project or https://example.org/q."
 
 
 @pytest.mark.parametrize(

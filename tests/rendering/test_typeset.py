@@ -75,7 +75,16 @@ def printed(edition_: Edition, selection: Selection, preferences: Preferences, l
     return Content(done.subject, *decoded)
 
 
-words = st.text(max_size=60) | st.sampled_from(HOSTILE) | st.text(alphabet="=.\t %\n<>&'\"é漢🦊\u0301", max_size=200)
+LINKED = (
+    'See [<b>our "page"](https://example.org/a_b?c=1&d=2). More is at https://example.org/e-f/g.',
+    '[a](javascript:alert(1)) [b](https://example.org/"onmouseover="x) [c](https://user@example.org)',
+)
+words = (
+    st.sampled_from(LINKED)
+    | st.text(max_size=60)
+    | st.sampled_from(HOSTILE)
+    | st.text(alphabet="=.\t %\n<>&'\"é漢🦊\u0301", max_size=200)
+)
 reasons = st.text(max_size=80).map(lambda text: clean(text, 200))
 
 
@@ -123,6 +132,31 @@ def test_hostile_text_arrives_as_text(text: str) -> None:
         assert all((attributes.get("href") or "https:").startswith("http") for _, attributes in seen)
     assert tags[0] == tags[1], "a text added or removed a tag"
     assert clean(text, 100)[:40].rstrip("…") in "".join(said)
+
+
+def test_a_link_in_a_teaser_can_be_followed_in_both_parts() -> None:
+    made = edition([paper(1, "A title", LINKED[0])])
+    one, links = Selection(1, (DigestPick(1, 0.5, "new"),)), Links(SITE.base_url, tracked=True)
+    done = printed(made, one, Preferences(keywords=("x",)), links)
+    assert re.search(
+        r'See <a [^>]*href="https://example.org/a_b\?c=1&amp;d=2"[^>]*>&lt;b&gt;our &#34;page&#34;</a>\.', done.html
+    )
+    assert re.search(r'at <a [^>]*href="https://example.org/e-f/g"[^>]*>https://example.org/e-f/g</a>\.', done.html)
+    assert "https://example.org/e-f/g." in done.text
+    assert "(https://example.org/a_b?c=1&d=2)." in done.text
+
+
+def test_a_title_has_no_links_in_it() -> None:
+    view = card(paper(1, "About [a thing](https://example.org/t)"), Links(SITE.base_url, tracked=True), "t", "new")
+    assert view.title == "About a thing"
+
+
+def test_an_address_that_could_be_anything_is_no_link() -> None:
+    made = edition([paper(1, "A title", LINKED[1])])
+    one, links = Selection(1, (DigestPick(1, 0.5, "new"),)), Links(SITE.base_url, tracked=True)
+    html = printed(made, one, Preferences(keywords=("x",)), links).html
+    assert not re.search(r'href="(javascript|https://user@|[^"]*onmouseover)', html)
+    assert "onmouseover=&#34;x" in html
 
 
 def test_no_selection_exceeds_eighty_kibibytes() -> None:

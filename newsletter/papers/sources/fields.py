@@ -1,13 +1,18 @@
 """Reading single values out of a stranger's JSON: the right type, clean and bounded, or nothing. Pure."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT
+from newsletter.papers.tex import readable
 from newsletter.papers.textclean import clean
 
 _MAX_NAME = 200
+_ASIDE = re.compile(r"\([^()]*\)")
+_BETWEEN = re.compile(r"[,;]|\s+and\s+")
+_SUFFIX = re.compile(r"(?:jr|sr)\.?|i{2,3}|iv", re.IGNORECASE)
 _YEARS = range(1600, 2200)  # beyond year 1 or 9999 by a zone's shift, PostgreSQL's driver reads no row
 
 
@@ -16,11 +21,38 @@ def text(value: Any, limit: int) -> str:  # noqa: ANN401  decoded JSON
     return clean(value, limit) if isinstance(value, str) else ""
 
 
+def prose(value: Any, limit: int) -> str:  # noqa: ANN401
+    """Return a title or an abstract as a person reads it: TeX as Unicode, then cleaned and cut at `limit`."""
+    # What is far too long is cut before it costs time; TeX takes more characters than what it says.
+    return clean(readable(value[: 4 * limit]), limit) if isinstance(value, str) else ""
+
+
 def names(values: Any) -> tuple[str, ...]:  # noqa: ANN401
     """Return a list of short texts in order, without empty ones; two people may have one name."""
     if not isinstance(values, list):
         return ()
     return tuple(filter(None, (text(value, _MAX_NAME) for value in values[:MAX_AUTHORS])))
+
+
+def people(text: str) -> list[str]:
+    """Return the names in a text such as ``Ada Example, Bo Sample (Some Lab, Some Town), Cy Jr.``."""
+    bare = _ASIDE.sub("", text)
+    found: list[str] = []
+    for part in _BETWEEN.split(bare):
+        if found and _SUFFIX.fullmatch(part.strip()):
+            found[-1] += f" {part.strip()}"
+        elif part.strip():
+            found.append(part.strip())
+    return found
+
+
+def surname_first(text: str) -> list[str]:
+    """Return the names in a text such as ``Example, A.; Sample, B.`` with the given names in front."""
+    found = []
+    for person in text.split(";"):
+        surname, _, given = person.partition(",")
+        found.append(f"{given.strip()} {surname.strip()}".strip())
+    return [name for name in found if name]
 
 
 def terms(values: Any) -> tuple[str, ...]:  # noqa: ANN401

@@ -7,17 +7,21 @@ https://huggingface.co/docs/hub/api
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any
+from urllib.parse import urlencode
 
 from newsletter.errors import SourceError
+from newsletter.papers import calendar
 from newsletter.papers.identity import canonical_key
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
-from newsletter.papers.sources import fields
-from newsletter.papers.sources.http import Web
+from newsletter.papers.sources import Known, Page, fields
+from newsletter.papers.sources.http import Validators, Web
 from newsletter.papers.textclean import web_address
 
 _PAGE = 100  # the most the API gives at once
+_PAGES = 20
 _MAX_NOTES = 20
 
 
@@ -28,39 +32,55 @@ class HuggingFace:
     """
 
     name = "huggingface"
+    calendar = staticmethod(calendar.huggingface)
+    dated = True
 
     def __init__(self, web: Web, base_url: str) -> None:
         self._web = web
-        self._base_url = base_url
+        self.address = f"{base_url}/api/daily_papers"
 
-    def fetch(self, day: date) -> bytes:
-        """Return the list of a day; a weekend is an empty list, a day to come is refused with 400."""
-        answer = self._web.get(f"{self._base_url}/api/daily_papers", {"date": day.isoformat(), "limit": str(_PAGE)})
-        if answer.status != 200:
-            raise SourceError(f"answered {answer.status} for {day}")
-        return answer.body
+    def fetch(self, day: date, *, now: datetime, known: Known) -> Iterator[Page]:
+        """Yield the list of a day, most upvotes first; a weekend is an empty list, a day to come a 400."""
+        del now
+        for number in range(_PAGES):
+            query = {"date": day.isoformat(), "limit": str(_PAGE)} | ({"p": str(number)} if number else {})
+            url = f"{self.address}?{urlencode(query)}"
+            answer = self._web.get(url, known=known.get(url))
+            if answer.status == 304:
+                yield Page(url, None, answer.validators)
+                return
+            if answer.status != 200:
+                raise SourceError(f"answered {answer.status} for {day}")
+            # Only a list of one page is asked for conditionally: votes move papers from page to page.
+            full = len(_items(answer.body)) >= _PAGE
+            yield Page(url, answer.body, Validators() if full or number else answer.validators)
+            if not full:
+                return
+        raise SourceError(f"has more than {_PAGES * _PAGE} papers for {day}")
 
     def parse(self, body: bytes, day: date) -> Parsed:
-        """Return the papers of a list."""
-        try:
-            items = json.loads(body)
-        except (ValueError, RecursionError) as exc:
-            raise SourceError("answered something that is not JSON") from exc
-        if not isinstance(items, list):
-            raise SourceError("answered JSON that is not a list")
+        """Return the papers of a page of a list."""
         records: list[PaperRecord] = []
         dropped: Counter[str] = Counter()
         notes: list[str] = []
-        for number, item in enumerate(items, start=1):
+        for number, item in enumerate(_items(body), start=1):
             record = _record(item, day)
             if isinstance(record, PaperRecord):
                 records.append(record)
             else:
                 dropped[record] += 1
                 notes.append(f"{day} item {number}: {record.replace('_', ' ')}")
-        if len(items) >= _PAGE:
-            notes.insert(0, f"{day}: a full page of {_PAGE} papers, the list may be longer")
         return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
+
+
+def _items(body: bytes) -> list[Any]:
+    try:
+        items = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise SourceError("answered something that is not JSON") from exc
+    if not isinstance(items, list):
+        raise SourceError("answered JSON that is not a list")
+    return items
 
 
 def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded JSON
@@ -73,7 +93,7 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
     key = canonical_key(identifier) if isinstance(identifier, str) else None
     if key is None or not key.startswith("arxiv:"):
         return "bad_id"
-    title = fields.text(paper.get("title"), MAX_TITLE) or fields.text(outer.get("title"), MAX_TITLE)
+    title = fields.prose(paper.get("title"), MAX_TITLE) or fields.prose(outer.get("title"), MAX_TITLE)
     if not title:
         return "no_title"
     arxiv_id = key.removeprefix("arxiv:")
@@ -83,8 +103,8 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
         title=title,
         listed_at=datetime.combine(day, time(), UTC),
         source=HuggingFace.name,
-        abstract=fields.text(paper.get("summary") or outer.get("summary"), MAX_ABSTRACT),
-        summary=fields.text(paper.get("ai_summary"), MAX_TITLE),
+        abstract=fields.prose(paper.get("summary") or outer.get("summary"), MAX_ABSTRACT),
+        summary=fields.prose(paper.get("ai_summary"), MAX_TITLE),
         authors=_authors(paper.get("authors")),
         keywords=fields.terms(paper.get("ai_keywords")),
         organization=fields.text(organization.get("fullname") or organization.get("name"), 200),

@@ -3,11 +3,11 @@
 import codecs
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from newsletter.papers.identity import canonical_key, title_key
+from newsletter.papers.identity import arxiv_version, canonical_key, title_key
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
 from newsletter.papers.sources import fields
 from newsletter.papers.textclean import web_address
@@ -53,10 +53,10 @@ def _parse_line(line: bytes, listed_at: datetime | None, now: datetime) -> tuple
     value = _decode(line)
     if isinstance(value, str):
         return None, value
-    title = fields.text(value.get("title"), MAX_TITLE)
+    title = fields.prose(value.get("title"), MAX_TITLE)
     if not title:
         return None, "no title"
-    key = _key(value.get("id"), title)
+    key = _key(value.get("id"), title, fields.names(value.get("authors")))
     if key is None:
         return None, "id is neither an arXiv id nor a DOI"
     return _record(value, key, title, listed_at, now), _warnings(value)
@@ -76,9 +76,9 @@ def _decode(line: bytes) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "not a JSON object"
 
 
-def _key(identifier: Any, title: str) -> str | None:  # noqa: ANN401  decoded JSON
+def _key(identifier: Any, title: str, authors: Sequence[str]) -> str | None:  # noqa: ANN401  decoded JSON
     if identifier in (None, ""):
-        return title_key(title)
+        return title_key(title, *authors[:1])
     return canonical_key(identifier) if isinstance(identifier, str) else None
 
 
@@ -93,8 +93,9 @@ def _record(value: dict[str, Any], key: str, title: str, listed_at: datetime | N
         title=title,
         listed_at=listed_at or min(published_at or now, now),
         source=NAME,
-        abstract=fields.text(value.get("abstract"), MAX_ABSTRACT),
-        summary=fields.text(value.get("summary"), MAX_TITLE),
+        version=arxiv_version(value["id"]) if arxiv_id else 0,
+        abstract=fields.prose(value.get("abstract"), MAX_ABSTRACT),
+        summary=fields.prose(value.get("summary"), MAX_TITLE),
         authors=fields.names(value.get("authors")),
         categories=fields.terms(value.get("categories")),
         keywords=fields.terms(value.get("keywords")),

@@ -1,0 +1,1 @@
+"""Pulls: what was asked of the sources, what they answered, and whether they are well."""

@@ -1,0 +1,137 @@
+"""Whether a source is well, whether to ask it now, and whether it is worth waiting for. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from newsletter.papers.calendar import Batch, Calendar, outlook
+
+_ENOUGH = 3  # failures in a row, until a source is asked less often
+_FIRST_REST = timedelta(hours=1)
+_LONGEST_REST = timedelta(hours=12)
+_OFTEN_ENOUGH = timedelta(minutes=58)
+_LOOK_BACK_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the list of a day was found.
+
+    :ivar listed: how many papers were listed on that very day.
+    :ivar unmodified: whether nothing had changed since the look before.
+    """
+
+    at: datetime
+    listed: int
+    unmodified: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a source is.
+
+    :ivar failures: runs in a row without any success.
+    :ivar new: papers it brought, ever; `updated` likewise.
+    """
+
+    source: str
+    last_success_at: datetime | None = None
+    last_error_at: datetime | None = None
+    last_error: str = ""
+    failures: int = 0
+    new: int = 0
+    updated: int = 0
+
+    @property
+    def resting_until(self) -> datetime | None:
+        """When a source that failed three times in a row is asked again: after 1, 2, 4, 8, then each 12 hours."""
+        if self.failures < _ENOUGH or self.last_error_at is None:
+            return None
+        rest: timedelta = _FIRST_REST * 2 ** min(self.failures - _ENOUGH, 10)
+        return self.last_error_at + min(rest, _LONGEST_REST)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What there is to say about a source.
+
+    :ivar waited_for: whether its list should have been complete by now, and is not.
+    :ivar said: why there is nothing, in words for a reader; empty when all is well.
+    """
+
+    source: str
+    waited_for: bool = False
+    said: str = ""
+
+
+Looks = Mapping[date, Sequence[Look]]
+"""By day, how its list was found, oldest look first."""
+
+
+def days_missed(calendar: Calendar, looks: Looks, now: datetime) -> list[date]:
+    """Return the days of the last week whose list settled while nobody asked; none before the first success."""
+    first = min((day for day, each in looks.items() if any(not look.error for look in each)), default=None)
+    today = now.astimezone(UTC).date()
+    days = [today - timedelta(days=n) for n in range(_LOOK_BACK_DAYS, 0, -1)]
+    return [day for day in days if first is not None and day > first and _unseen(calendar(day), looks, now)]
+
+
+def worth_asking(batch: Batch | str, looks: Sequence[Look], now: datetime) -> bool:
+    """Return whether to ask for a list now: always while it settles, once an hour for late papers and votes."""
+    last = max((look.at for look in looks if not look.error), default=None)
+    if last is None or now - last >= _OFTEN_ENOUGH:
+        return True
+    return isinstance(batch, Batch) and last < batch.settles_at
+
+
+def news(source: str, calendar: Calendar, looks: Looks, now: datetime, by: datetime) -> News:
+    """Return whether a source's latest list is still to come, and why it is missing.
+
+    :param by: until when somebody would wait: a list that settles later is not waited for.
+    """
+    view = outlook(calendar, by)
+    if not any(looks.values()) or view.settled is None:
+        return News(source)  # never asked: there is nothing to wait for
+    if _there(view.settled, looks.get(view.settled.day, ())):
+        today = now.astimezone(UTC).date()
+        reason = next((why for day, why in view.quiet if day == today), "")
+        return News(source, said=f"{_name(source)} announced nothing: {reason}" if reason else "")
+    return News(source, waited_for=True, said=_missing(source, view.settled, looks, now))
+
+
+def _unseen(batch: Batch | str, looks: Looks, now: datetime) -> bool:
+    if isinstance(batch, str) or batch.settles_at > now:
+        return False
+    return not any(look.at >= batch.settles_at and not look.error for look in looks.get(batch.day, ()))
+
+
+def _there(batch: Batch, looks: Sequence[Look]) -> bool:
+    """Return whether the settled list was seen, with papers on it."""
+    good = [look for look in looks if not look.error]
+    return any(look.listed for look in good) and any(
+        look.at >= batch.settles_at and (look.listed or look.unmodified) for look in good
+    )
+
+
+def _missing(source: str, batch: Batch, looks: Looks, now: datetime) -> str:
+    every = sorted((look for each in looks.values() for look in each), key=lambda look: look.at)
+    good = [look.at for look in every if not look.error]
+    if every[-1].error:
+        return f"{_name(source)} has not answered" + (f" since {_clock(good[-1], now)}" if good else " yet")
+    if good[-1] < batch.settles_at:
+        return f"{_name(source)} was last asked at {_clock(good[-1], now)}, before its list was complete"
+    return f"{_name(source)} had listed nothing for {batch.day:%A} at {_clock(good[-1], now)}"
+
+
+def _name(source: str) -> str:
+    """Return what readers call a source."""
+    family = source.partition(":")[0]
+    return {"arxiv": "arXiv", "huggingface": "Hugging Face", "biorxiv": "bioRxiv", "medrxiv": "medRxiv"}.get(
+        family, source
+    )
+
+
+def _clock(at: datetime, now: datetime) -> str:
+    day = "" if at.date() == now.date() else f"{at:%A} "
+    return f"{day}{at:%H:%M} UTC"

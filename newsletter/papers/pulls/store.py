@@ -1,0 +1,112 @@
+"""All SQL about pulls."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from newsletter.db import chunks, insert
+from newsletter.papers.pulls.health import Health, Look
+from newsletter.papers.pulls.models import KnownAnswer, Pull
+from newsletter.papers.sources.http import Validators
+
+_CHUNK = 500
+
+
+def record(session: Session, pulls: Iterable[Pull]) -> None:
+    """Keep the reports of a run over one source."""
+    session.add_all(pulls)
+
+
+def looks(session: Session, source: str, since: date) -> dict[date, list[Look]]:
+    """Return how each list of a source was found since a day, oldest look first."""
+    statement = select(Pull).where(Pull.source == source, col(Pull.day) >= since).order_by(col(Pull.id))
+    found: dict[date, list[Look]] = {}
+    for pull in session.exec(statement):
+        if pull.day is not None:
+            look = Look(pull.finished_at, pull.listed, unmodified=pull.unmodified, error=pull.error)
+            found.setdefault(pull.day, []).append(look)
+    return found
+
+
+def health(session: Session) -> list[Health]:
+    """Return how each source that was ever asked is, by name."""
+    good = _latest(session, Pull.error == "")
+    bad = _latest(session, Pull.error != "")
+    totals = (
+        select(Pull.source, sa.func.sum(Pull.new), sa.func.sum(Pull.updated))
+        .group_by(col(Pull.source))
+        .order_by("source")
+    )
+    return [
+        Health(
+            source=source,
+            last_success_at=good[source].finished_at if source in good else None,
+            last_error_at=bad[source].finished_at if source in bad else None,
+            last_error=bad[source].error if source in bad else "",
+            failures=_failures(session, source, good.get(source)),
+            new=new,
+            updated=updated,
+        )
+        for source, new, updated in session.exec(totals)
+    ]
+
+
+def latest(session: Session) -> dict[str, list[Pull]]:
+    """Return the rows of each source's latest run, by source."""
+    begun = select(Pull.source, sa.func.max(Pull.started_at).label("at")).group_by(col(Pull.source)).subquery()
+    statement = (
+        select(Pull)
+        .join(begun, sa.and_(begun.c.source == Pull.source, begun.c.at == Pull.started_at))
+        .order_by(Pull.source, col(Pull.id))
+    )
+    found: dict[str, list[Pull]] = {}
+    for pull in session.exec(statement):
+        found.setdefault(pull.source, []).append(pull)
+    return found
+
+
+def known_answers(session: Session, prefix: str) -> dict[str, Validators]:
+    """Return what makes requests for URLs that begin with `prefix` conditional, by URL."""
+    statement = select(KnownAnswer).where(col(KnownAnswer.url).startswith(prefix, autoescape=True))
+    return {each.url: Validators(each.etag, each.last_modified) for each in session.exec(statement)}
+
+
+def know(session: Session, answers: Mapping[str, Validators], now: datetime) -> None:
+    """Keep what makes the next request for some URLs a conditional one."""
+    rows = [
+        {"url": url, "etag": each.etag, "last_modified": each.last_modified, "seen_at": now}
+        for url, each in answers.items()
+    ]
+    if rows:
+        statement = insert(session, KnownAnswer)
+        latest_ = {name: statement.excluded[name] for name in ("etag", "last_modified", "seen_at")}
+        session.execute(statement.on_conflict_do_update(index_elements=["url"], set_=latest_), rows)
+
+
+def forget(session: Session, before: datetime) -> None:
+    """Let go of reports and validators from before an instant; each source keeps its last success."""
+    kept = select(sa.func.max(Pull.id)).where(Pull.error == "").group_by(col(Pull.source))
+    session.execute(sa.delete(Pull).where(col(Pull.finished_at) < before, col(Pull.id).not_in(kept)))
+    session.execute(sa.delete(KnownAnswer).where(col(KnownAnswer.seen_at) < before))
+
+
+def _latest(session: Session, condition: sa.ColumnElement[bool] | bool) -> dict[str, Pull]:
+    ids: Sequence[int] = [
+        id_ or 0 for id_ in session.exec(select(sa.func.max(Pull.id)).where(condition).group_by(col(Pull.source)))
+    ]
+    return {
+        pull.source: pull
+        for chunk in chunks(ids, _CHUNK)
+        for pull in session.exec(select(Pull).where(col(Pull.id).in_(chunk)))
+    }
+
+
+def _failures(session: Session, source: str, good: Pull | None) -> int:
+    """Return how many runs in a row failed altogether."""
+    statement = select(sa.func.count(sa.distinct(col(Pull.started_at)))).where(Pull.source == source, Pull.error != "")
+    if good is not None:
+        # a day that failed in a run in which another went well is no reason to ask less
+        statement = statement.where(col(Pull.id) > (good.id or 0), col(Pull.started_at) > good.started_at)
+    return session.exec(statement).one()

@@ -1,0 +1,314 @@
+"""Pulling: every source is asked politely, all at once, and each costs only its own papers.
+
+What a source told is kept page by page, with what makes the next request conditional, so that a pull may be
+stopped anywhere and repeated. Then arXiv is asked for the real text of what the others only told of.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
+
+from sqlmodel import Session
+
+from newsletter import logs
+from newsletter.app import App
+from newsletter.db import chunks
+from newsletter.errors import SourceDownError, SourceError
+from newsletter.papers import store as papers
+from newsletter.papers.models import Parsed
+from newsletter.papers.pulls import health
+from newsletter.papers.pulls import store as pulls
+from newsletter.papers.pulls.health import News
+from newsletter.papers.pulls.models import Pull
+from newsletter.papers.sources import Details, Known, Page, Source, jsonl, page
+from newsletter.papers.sources.http import Validators
+from newsletter.papers.store import Upserted
+
+_log = logs.get(__name__)
+_AT_ONCE = 8  # sources
+_SILENCES = 2  # days in a row, until a source is not asked for further ones
+_LOOK_BACK = timedelta(days=8)
+_ASK_AGAIN = timedelta(hours=6)  # about a paper that arXiv did not know
+_MOST_DETAILS = 4_000  # papers in one pull: two minutes at arXiv's pace
+_KEEP = timedelta(days=90)
+Tell = Callable[[int], None]
+Plan = Mapping[str, Sequence[date]]
+"""By source, the days whose lists are asked for."""
+
+
+def quiet(_number: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one run over one list of a source did.
+
+    ``received = new + updated + unchanged + unlisted + repeated + dropped``.
+
+    :ivar repeated: records of a paper that the same page held already.
+    :ivar listed: how many were listed on that very day.
+    """
+
+    source: str
+    day: date | None
+    received: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    notes: tuple[str, ...] = ()
+    stored: Upserted = field(default_factory=Upserted)
+    repeated: int = 0
+    listed: int = 0
+    unmodified: bool = False
+    error: str = ""
+    down: bool = False
+
+    def plus(self, other: "Pulled") -> "Pulled":
+        """Return this report with that of another page of the same list."""
+        return replace(
+            other,
+            received=self.received + other.received,
+            dropped=self.dropped + other.dropped,
+            notes=(*self.notes, *other.notes),
+            stored=self.stored.plus(other.stored),
+            repeated=self.repeated + other.repeated,
+            listed=self.listed + other.listed,
+            unmodified=self.unmodified or other.unmodified,
+        )
+
+
+def pull(app: App, plan: Plan, tell: Tell = quiet) -> list[Pulled]:
+    """Ask each source of a plan for its days, all sources at once, then arXiv for what is missing."""
+    run = app.now()
+    if not plan:
+        return []
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pull") as pool:
+        try:
+            found = list(pool.map(lambda name: _pull_source(app, app.sources[name], plan[name], run, tell), plan))
+        except BaseException:
+            app.stopping.set()  # the others end with the page they are at
+            raise
+    return [report for reports in found for report in reports] + _complete(app, run)
+
+
+def plan(app: App, days: Sequence[date] | None = None, names: Iterable[str] | None = None) -> Plan:
+    """Return what to ask: some days, or those whose lists may still change and those that were missed."""
+    today = app.now().astimezone(UTC).date()
+    chosen = [app.sources[name] for name in (app.sources if names is None else names)]
+    if days is not None:
+        return {each.name: days if each.dated else [today] for each in chosen if each.dated or today in days}
+    with app.db.snapshot() as session:
+        return {each.name: _open_days(app, session, each) for each in chosen}
+
+
+def pull_recent(app: App) -> None:
+    """Pull, on schedule, what is worth asking for now; a source that keeps failing is left alone for a while."""
+    now = app.now()
+    with app.db.snapshot() as session:
+        resting = {
+            each.source for each in pulls.health(session) if each.resting_until is not None and now < each.resting_until
+        }
+        worth = {
+            name: [day for day in days if health.worth_asking(app.sources[name].calendar(day), looks.get(day, ()), now)]
+            for name, days in plan(app, names=[name for name in app.sources if name not in resting]).items()
+            for looks in (pulls.looks(session, name, now.date() - _LOOK_BACK),)
+        }
+    pull(app, {name: days for name, days in worth.items() if days})
+    with app.db.session() as session:
+        pulls.forget(session, now - _KEEP)
+
+
+def pull_lines(app: App, lines: Iterable[bytes], day: date | None, tell: Tell = quiet) -> list[Pulled]:
+    """Take papers from a file: JSON Lines, as many as there are, or the page of daily papers copied as text.
+
+    :param day: the day they count as listed on; ``None`` takes each one's own date, else now.
+    """
+    run = app.now()
+    listed_at = datetime.combine(day, time(), UTC) if day else None
+    reports = []
+    for parsed in _read(iter(lines), listed_at, run):
+        reports.append(_keep(app, jsonl.NAME, day, parsed))
+        tell(parsed.received)
+    total = Pulled(jsonl.NAME, day)
+    for report in reports:
+        total = total.plus(report)
+    _record(app, [total], run)
+    return reports
+
+
+def news(app: App, session: Session, now: datetime, by: datetime | None = None) -> list[News]:
+    """Return what there is to say about each source: which list is still to come, and why one is missing.
+
+    :param by: until when an issue would wait for it; `now` unless given.
+    """
+    return [
+        health.news(name, source.calendar, pulls.looks(session, name, now.date() - _LOOK_BACK), now, by or now)
+        for name, source in app.sources.items()
+    ]
+
+
+def _open_days(app: App, session: Session, source: Source) -> list[date]:
+    """Return today and the last working day before it (UTC), whose votes still grow, and what was missed."""
+    now = app.now()
+    today = now.astimezone(UTC).date()
+    if not source.dated:
+        return [today]
+    back = {0: 3, 6: 2}.get(today.weekday(), 1)
+    missed = health.days_missed(source.calendar, pulls.looks(session, source.name, now.date() - _LOOK_BACK), now)
+    return sorted({*missed, today - timedelta(days=back), today})
+
+
+def _pull_source(app: App, source: Source, days: Sequence[date], run: datetime, tell: Tell) -> list[Pulled]:
+    reports: list[Pulled] = []
+    silent = 0
+    with app.db.snapshot() as session:
+        known = pulls.known_answers(session, source.address)
+    for day in days:
+        if app.stopping.is_set():
+            break
+        if silent < _SILENCES:
+            report = _pull_day(app, source, day, known)
+            _record(app, [report], run)
+        else:
+            report = Pulled(source.name, day, error=f"{source.name} is down, not asked again", down=True)
+        silent = silent + 1 if report.down else 0
+        reports.append(report)
+        tell(1)
+    return reports
+
+
+def _pull_day(app: App, source: Source, day: date, known: Known) -> Pulled:
+    report = Pulled(source.name, day)
+    for found, parsed in _pages(source, day, app.now(), known):
+        if isinstance(parsed, SourceError):
+            _log.warning("source failed", source=source.name, day=day.isoformat(), error=str(parsed))
+            down = isinstance(parsed, SourceDownError)
+            return replace(report, error=f"{source.name} {parsed}", down=down)
+        if parsed is None:
+            report = replace(report, unmodified=True)
+        else:
+            report = report.plus(_keep(app, source.name, day, parsed, found))
+        if app.stopping.is_set():
+            return replace(report, error=f"{source.name} was stopped half-way")
+    return report
+
+
+def _pages(
+    source: Source, day: date, now: datetime, known: Known
+) -> Iterator[tuple[Page, Parsed | SourceError | None]]:
+    """Yield each page with what it holds: nothing where nothing changed, an error where the answer ends."""
+    at = Page(source.address, None)
+    pages = source.fetch(day, now=now, known=known)
+    while True:
+        try:
+            at = next(pages)
+            parsed = None if at.body is None else source.parse(at.body, day)
+        except StopIteration:
+            return
+        except SourceError as exc:
+            yield at, exc
+            return
+        except Exception as exc:  # noqa: BLE001  an answer that nobody foresaw must not cost the other sources theirs
+            _log.exception("source not understood", source=source.name, day=day.isoformat())
+            yield at, SourceError(f"answered something that we do not understand ({type(exc).__name__}, see the log)")
+            return
+        yield at, parsed
+
+
+def _keep(app: App, name: str, day: date | None, parsed: Parsed, found: Page | None = None) -> Pulled:
+    """Store a page's papers and, in the same moment, that this page is known."""
+    now = app.now()
+    with app.db.session() as session:
+        stored = papers.upsert(session, parsed.records, now)
+        if found is not None and found.validators != Validators():
+            pulls.know(session, {found.url: found.validators}, now)
+    listed = sum(each.listed_at is not None and each.listed_at.date() == day for each in parsed.records)
+    repeated = len(parsed.records) - stored.papers
+    return Pulled(name, day, parsed.received, parsed.dropped, parsed.notes, stored, repeated, listed)
+
+
+def _complete(app: App, run: datetime) -> list[Pulled]:
+    """Ask arXiv for the real text of listed papers of which it has not told the newest version."""
+    details, now = app.details, app.now()
+    if details is None:
+        return []
+    with app.db.snapshot() as session:
+        if any(
+            each.source == details.name and each.resting_until and now < each.resting_until
+            for each in pulls.health(session)
+        ):
+            return []
+        wanted = papers.without_details(session, details.name, now - app.settings.window, now - _ASK_AGAIN)
+    report = Pulled(details.name, None)
+    for ids in chunks(wanted[:_MOST_DETAILS], details.batch):
+        if app.stopping.is_set():
+            break
+        try:
+            report = report.plus(_ask(app, details, ids))
+        except SourceError as exc:
+            _log.warning("source failed", source=details.name, error=str(exc))
+            report = replace(report, error=f"{details.name} {exc}")
+            break
+    if not wanted:
+        return []
+    _record(app, [report], run)
+    return [report]
+
+
+def _ask(app: App, details: Details, ids: Sequence[str]) -> Pulled:
+    parsed = details.parse(details.fetch(ids))
+    report = _keep(app, details.name, None, parsed)
+    with app.db.session() as session:
+        papers.mark_asked(session, ids, app.now())
+    told = {record.key.removeprefix("arxiv:") for record in parsed.records}
+    if missing := [each for each in ids if each not in told]:
+        _log.info("arxiv does not tell", papers=len(missing))
+    return report
+
+
+def _read(lines: Iterator[bytes], listed_at: datetime | None, now: datetime) -> Iterator[Parsed]:
+    """Yield what a file holds, whichever of the two it is."""
+    head: list[bytes] = []
+    for line in lines:
+        head.append(line)
+        if len(b"".join(head)) >= page.HEAD_BYTES or line.lstrip()[:1] == b"{":
+            break
+    if page.is_page(b"".join(head)):
+        size = sum(map(len, head))
+        for line in lines:
+            head.append(line)
+            size += len(line)
+            if size > page.MAX_PAGE_BYTES:
+                break
+        yield page.parse_page(b"".join(head), listed_at, now, jsonl.NAME)
+    else:
+        yield from jsonl.parse_lines(chain(head, lines), listed_at, now)
+
+
+def _record(app: App, reports: Iterable[Pulled], run: datetime) -> None:
+    """Keep what a run over some lists did, one row each, and say it in the log."""
+    rows = [
+        Pull(
+            source=each.source,
+            day=each.day,
+            started_at=run,
+            finished_at=app.now(),
+            received=each.received,
+            listed=each.listed,
+            unmodified=each.unmodified,
+            new=each.stored.new,
+            updated=each.stored.updated,
+            dropped=dict(each.dropped),
+            error=each.error,
+        )
+        for each in reports
+    ]
+    said = [
+        (row.source, row.received, row.new, row.updated, sum(row.dropped.values())) for row in rows if not row.error
+    ]
+    with app.db.session() as session:
+        pulls.record(session, rows)
+    for source, received, new, updated, dropped in said:
+        _log.info("pulled", source=source, received=received, new=new, updated=updated, dropped=dropped)
