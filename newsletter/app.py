@@ -19,7 +19,7 @@ from newsletter.delivery.printing import Desk, Identity
 from newsletter.delivery.transports import Transport
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.delivery.transports.smtp import SmtpTransport
-from newsletter.errors import SettingsError
+from newsletter.errors import SettingsError, SourceError
 from newsletter.papers.sources import Details, Source
 from newsletter.papers.sources.arxiv import Arxiv, ArxivDetails
 from newsletter.papers.sources.biorxiv import Biorxiv
@@ -35,6 +35,7 @@ from newsletter.settings import Settings
 from newsletter.signing import Signer
 
 _BATCH = 200
+Wait = Callable[[float], None]
 _SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
     "huggingface": lambda web, settings, _: HuggingFace(web, settings.huggingface_url),
     "arxiv": lambda web, settings, what: Arxiv(web, settings.arxiv_rss_url, settings.arxiv_api_url, what.split("+")),
@@ -109,7 +110,7 @@ def build_app(
     """
     relay, stopping = settings.relay, Event()
     db = Database(settings.database_url)
-    web = _web(settings, db)
+    web = _web(settings, db, _waiting(stopping))
     return App(
         settings=settings,
         db=db,
@@ -139,7 +140,17 @@ def _families(settings: Settings) -> list[str]:
     return [name.partition(":")[0] for name in settings.source_names]
 
 
-def _web(settings: Settings, db: Database) -> Web:
+def _waiting(stopping: Event) -> Wait:
+    """Return how sources are waited for: whoever stops the process does not wait for arXiv's next turn."""
+
+    def wait(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise SourceError("was not waited for: we stop")
+
+    return wait
+
+
+def _web(settings: Settings, db: Database, wait: Wait) -> Web:
     """Return the way out: it may go to private hosts only where a setting names them, and keeps arXiv's pace."""
     feeds = [name.partition(":")[2] for name in settings.source_names if name.startswith("feed:")]
     arxiv = (settings.arxiv_rss_url, settings.arxiv_api_url)
@@ -149,22 +160,23 @@ def _web(settings: Settings, db: Database) -> Web:
             check_named(url)
         except ValueError as exc:
             raise SettingsError(f"{url}: {exc}") from None
-    pace = _arxiv_pace(settings, db)
+    pace = _arxiv_pace(settings, db, wait)
     return Web(
         settings.contact,
         settings.http_timeout_seconds,
         named=named,
         paces={urlsplit(url).netloc: pace for url in arxiv},
+        wait=wait,
     )
 
 
-def _arxiv_pace(settings: Settings, db: Database) -> Pace:
+def _arxiv_pace(settings: Settings, db: Database, wait: Wait) -> Pace:
     """Return whose turn it is to ask arXiv: one at a time, over all processes and machines together."""
     interval, hold = settings.arxiv_interval_seconds, longest_request_seconds(settings.http_timeout_seconds)
-    by_database = DatabasePace(db, "arxiv", interval, hold)
+    by_database = DatabasePace(db, "arxiv", interval, hold, wait=wait)
     url = settings.broker_url.get_secret_value() if settings.broker_url else ""
     if url.partition("://")[0] in {"redis", "rediss", "redis+socket"}:
-        return RedisPace(url, "arxiv", interval, hold, fallback=by_database)
+        return RedisPace(url, "arxiv", interval, hold, fallback=by_database, wait=wait)
     return by_database
 
 
