@@ -17,7 +17,9 @@ from newsletter import logs
 from newsletter.app import App
 from newsletter.db import chunks
 from newsletter.errors import SourceDownError, SourceError
+from newsletter.papers import ledger
 from newsletter.papers import store as papers
+from newsletter.papers.ledger import Upserted
 from newsletter.papers.models import Parsed
 from newsletter.papers.pulls import health
 from newsletter.papers.pulls import store as pulls
@@ -25,7 +27,6 @@ from newsletter.papers.pulls.health import News
 from newsletter.papers.pulls.models import Pull
 from newsletter.papers.sources import Details, Known, Page, Source, jsonl, page
 from newsletter.papers.sources.http import Validators
-from newsletter.papers.store import Upserted
 
 _log = logs.get(__name__)
 _AT_ONCE = 8  # sources
@@ -219,7 +220,7 @@ def _keep(app: App, name: str, day: date | None, parsed: Parsed, found: Page | N
     """Store a page's papers and, in the same moment, that this page is known."""
     now = app.now()
     with app.db.session() as session:
-        stored = papers.upsert(session, parsed.records, now)
+        stored = ledger.upsert(session, parsed.records, now)
         if found is not None and found.validators != Validators():
             pulls.know(session, {found.url: found.validators}, now)
     listed = sum(each.listed_at is not None and each.listed_at.date() == day for each in parsed.records)

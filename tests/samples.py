@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from newsletter import membership, pipeline, pulling
 from newsletter.app import App
 from newsletter.issues.models import Issue
-from newsletter.papers import store as papers
+from newsletter.papers import ledger
 from newsletter.papers.models import PaperRecord
 from newsletter.pulling import Pulled
 from newsletter.subscribers import store as subscribers
@@ -48,7 +48,7 @@ def record(number: int, title: str = "", **fields: object) -> PaperRecord:
 def add_papers(app: App, records: Iterable[PaperRecord]) -> None:
     """Put papers into the app's database."""
     with app.db.session() as session:
-        papers.upsert(session, list(records), app.now())
+        ledger.upsert(session, list(records), app.now())
 
 
 def pull_days(app: App, days: Sequence[date]) -> list[Pulled]:

@@ -15,6 +15,7 @@ from sqlmodel import select
 
 from newsletter import pipeline, pulling
 from newsletter.app import App
+from newsletter.papers import ledger
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper, PaperRecord, StoredRecord
 from newsletter.papers.pulls import store as pulls
@@ -120,7 +121,7 @@ def test_any_order_of_pulls_gives_the_same_papers(make_app: Make, database_url: 
         _empty(app)
         for pulled in order:
             with app.db.session() as session:
-                papers.upsert(session, pulled, app.now())
+                ledger.upsert(session, pulled, app.now())
         results.append(told(app))
     assert len(results) == 16
     assert all(each == results[0] for each in results)
@@ -143,16 +144,16 @@ def test_a_paper_known_by_two_ids_becomes_one_and_who_was_sent_either_is_sent_ne
     title = "A long enough title for two"
     bare = record(1, title, key="title:1", authors=("Ada Example",), listed_at=MIDNIGHT)
     with app.db.session() as session:
-        papers.upsert(session, [record(9, "Another", upvotes=1)], clock())
-        papers.upsert(session, [bare], clock())
+        ledger.upsert(session, [record(9, "Another", upvotes=1)], clock())
+        ledger.upsert(session, [bare], clock())
     add_readers(app, 1)
     issue = open_and_queue(app)
     assert pipeline.deliver(app, issue.id) == 1
     clock.forward(days=1)
     with app.db.session() as session:
         # the same paper, from elsewhere, before anybody knows that it is the same: then a third tells
-        papers.upsert(session, [record(5, "Other words for it", key="doi:10.1038/x5", listed_at=clock())], clock())
-        papers.upsert(session, [record(5, title, key="feed:5", source="feed:a", authors=("Ada Example",),
+        ledger.upsert(session, [record(5, "Other words for it", key="doi:10.1038/x5", listed_at=clock())], clock())
+        ledger.upsert(session, [record(5, title, key="feed:5", source="feed:a", authors=("Ada Example",),
                                        also=("doi:10.1038/x5",), listed_at=clock())], clock())  # fmt: skip
     found = kept(app)
     assert found["doi:10.1038/x5"].listed_at == MIDNIGHT
@@ -237,7 +238,7 @@ def test_details_are_asked_for_once_and_again_for_a_new_version(
     assert "id_list=2608.00150&" in again
     newer = record(5, source="arxiv", version=2, listed_at=None, upvotes=None)
     with app.db.session() as session:
-        papers.upsert(session, [newer], clock())
+        ledger.upsert(session, [newer], clock())
     clock.forward(hours=7)
     assert "2608.00005" in asked()[0]
 

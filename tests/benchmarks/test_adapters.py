@@ -13,7 +13,7 @@ import pytest
 
 from newsletter.app import App
 from newsletter.errors import SourceError
-from newsletter.papers import store as papers
+from newsletter.papers import ledger
 from newsletter.papers.models import Parsed
 from newsletter.papers.sources.arxiv_feed import parse as parse_arxiv
 from newsletter.papers.sources.biorxiv import Biorxiv
@@ -65,7 +65,7 @@ def test_every_record_is_accounted_for(make_app: Callable[..., App], database_ur
             row[f"refused ({str(exc)[:40]})"] += 1
             continue
         with app.db.session() as session:
-            stored = papers.upsert(session, parsed.records, NOW)
+            stored = ledger.upsert(session, parsed.records, NOW)
         row["records"] += parsed.received
         row.update({f"left out: {reason}": number for reason, number in parsed.dropped.items()})
         row["merged with one of the same answer"] += len(parsed.records) - stored.papers

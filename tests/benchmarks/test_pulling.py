@@ -13,6 +13,7 @@ from samples import pull_days, record
 from sources import ArxivServer, Preprint
 
 from newsletter.app import App
+from newsletter.papers import ledger
 from newsletter.papers import store as papers
 from newsletter.papers.models import PaperRecord
 
@@ -98,7 +99,7 @@ def test_10000_papers_into_the_database(make_app: Callable[..., App], database_u
     def upsert(changed: bool) -> None:
         with app.db.session() as session:
             rows = [each if not changed else _voted(each) for each in records]
-            papers.upsert(session, rows, clock())
+            ledger.upsert(session, rows, clock())
 
     said = []
     for name, changed in (("new", False), ("unchanged", False), ("new votes", True)):

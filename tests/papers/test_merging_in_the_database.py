@@ -8,14 +8,14 @@ from papers.test_merge import sightings
 from sqlmodel import select
 
 from newsletter.app import App
-from newsletter.papers import store as papers
+from newsletter.papers import ledger
 from newsletter.papers.merge import merge
 from newsletter.papers.models import Paper, PaperRecord, Sighting, StoredRecord
 
 START = datetime(2026, 8, 5, tzinfo=UTC)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(sightings().map(lambda each: each.record), min_size=1, max_size=4), max_size=4))
 def test_pull_after_pull_gives_what_merging_at_once_gives(app: App, pulls: list[list[PaperRecord]]) -> None:
     _empty(app)
@@ -23,7 +23,7 @@ def test_pull_after_pull_gives_what_merging_at_once_gives(app: App, pulls: list[
     for number, pulled in enumerate(pulls):
         now = START + timedelta(hours=number)
         with app.db.session() as session:
-            before = papers.upsert(session, pulled, now)
+            before = ledger.upsert(session, pulled, now)
         assert before.papers <= len(pulled)
         seen += [Sighting(each, now) for each in pulled]
     assert _kept(app) == _wanted(seen)

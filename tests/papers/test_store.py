@@ -11,17 +11,18 @@ from samples import HOSTILE, record
 from sqlmodel import select
 
 from newsletter.app import App
+from newsletter.papers import ledger
 from newsletter.papers import store as papers
+from newsletter.papers.ledger import Upserted
 from newsletter.papers.models import MAX_COUNT, Paper, PaperRecord, link_targets
 from newsletter.papers.sources import fields
-from newsletter.papers.store import Upserted
 
 DAY = datetime(2026, 8, 5, tzinfo=UTC)
 
 
 def upsert(app: App, records: Iterable[PaperRecord]) -> Upserted:
     with app.db.session() as session:
-        return papers.upsert(session, list(records), app.now())
+        return ledger.upsert(session, list(records), app.now())
 
 
 def kept(app: App) -> dict[str, Paper]:
