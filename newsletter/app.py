@@ -154,12 +154,13 @@ def _web(settings: Settings, db: Database, wait: Wait) -> Web:
     """Return the way out: it may go to private hosts only where a setting names them, and keeps arXiv's pace."""
     feeds = [name.partition(":")[2] for name in settings.source_names if name.startswith("feed:")]
     arxiv = (settings.arxiv_rss_url, settings.arxiv_api_url)
-    named = (settings.huggingface_url, settings.biorxiv_url, *arxiv, *feeds)
+    named = (*feeds, settings.huggingface_url, settings.biorxiv_url, *arxiv)
     for url in named:
         try:
             check_named(url)
         except ValueError as exc:
-            raise SettingsError(f"{url}: {exc}") from None
+            where = "NEWSLETTER_SOURCES: feed:" if url in feeds else "settings: "
+            raise SettingsError(f"{where}{url} is an address that {exc}") from None
     pace = _arxiv_pace(settings, db, wait)
     return Web(
         settings.contact,

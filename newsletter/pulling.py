@@ -6,10 +6,12 @@ stopped anywhere and repeated. Then arXiv is asked for the real text of what the
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import chain
+from threading import Event, Thread
 
 from sqlmodel import Session
 
@@ -29,7 +31,7 @@ from newsletter.papers.sources import Details, Known, Page, Source, jsonl, page
 from newsletter.papers.sources.http import Validators
 
 _log = logs.get(__name__)
-_AT_ONCE = 8  # sources
+_LAST_WORDS_SECONDS = 2.0
 _SILENCES = 2  # days in a row, until a source is not asked for further ones
 _LOOK_BACK = timedelta(days=8)
 _ASK_AGAIN = timedelta(hours=6)  # about a paper that arXiv did not know
@@ -83,12 +85,9 @@ class Pulled:
 def pull(app: App, plan: Plan, tell: Tell = quiet) -> list[Pulled]:
     """Ask each source of a plan for its days, all sources at once, then arXiv for what is missing."""
     run = app.now()
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pull") as pool:
-        try:
-            found = list(pool.map(lambda name: _pull_source(app, app.sources[name], plan[name], run, tell), plan))
-        except BaseException:
-            app.stopping.set()  # the others end with the page they are at
-            raise
+    found = _at_once(
+        app.stopping, [partial(_pull_source, app, app.sources[name], plan[name], run, tell) for name in plan]
+    )
     return [report for reports in found for report in reports] + _complete(app, run)
 
 
@@ -157,6 +156,26 @@ def _open_days(app: App, session: Session, source: Source) -> list[date]:
     back = {0: 3, 6: 2}.get(today.weekday(), 1)
     missed = health.days_missed(source.calendar, pulls.looks(session, source.name, now.date() - _LOOK_BACK), now)
     return sorted({*missed, today - timedelta(days=back), today})
+
+
+def _at_once(stopping: Event, jobs: Sequence[Callable[[], list[Pulled]]]) -> list[list[Pulled]]:
+    """Do jobs in threads of their own, one source each; whoever interrupts does not wait for an answer that hangs."""
+    futures: list[Future[list[Pulled]]] = [Future() for _ in jobs]
+
+    def work(job: Callable[[], list[Pulled]], future: "Future[list[Pulled]]") -> None:
+        try:
+            future.set_result(job())
+        except BaseException as exc:  # noqa: BLE001  it is raised again by whoever asks for the result
+            future.set_exception(exc)
+
+    for job, future in zip(jobs, futures, strict=True):
+        Thread(target=work, args=(job, future), name="pull", daemon=True).start()
+    try:
+        return [future.result() for future in futures]
+    except KeyboardInterrupt:
+        stopping.set()  # each ends with the page it is at
+        wait(futures, _LAST_WORDS_SECONDS)
+        raise
 
 
 def _pull_source(app: App, source: Source, days: Sequence[date], run: datetime, tell: Tell) -> list[Pulled]:

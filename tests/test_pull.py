@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +21,7 @@ from sqlmodel import select
 from newsletter import pulling
 from newsletter.app import App
 from newsletter.cli import main
+from newsletter.db import Database
 from newsletter.papers.models import Paper
 from newsletter.papers.pulls import store as pulls
 from newsletter.papers.pulls.models import Pull
@@ -307,3 +311,64 @@ def test_a_source_that_is_down_is_not_asked_for_every_day(make_app: Callable[...
     assert [each.error for each in reports[2:]] == ["huggingface is down, not asked again"] * 28
     with app.db.snapshot() as session:
         assert len(session.exec(select(Pull)).all()) == 2
+
+
+def test_a_pull_that_is_stopped_by_hand_keeps_what_it_has_at_once(
+    sqlite_url: str, tmp_path: Path, days: HuggingFaceServer
+) -> None:
+    days.troubles["2026-08-05"] = ["hang"] * 9
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("NEWSLETTER_")},
+        "NEWSLETTER_DATABASE_URL": sqlite_url,
+        "NEWSLETTER_HUGGINGFACE_URL": days.url,
+    }
+    program = [str(Path(sys.executable).parent / "newsletter"), "pull", "--since", "2026-08-03", "--day", "2026-08-05"]
+    process = subprocess.Popen(program, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while "2026-08-05" not in days.asked:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)  # the request that hangs would take a minute
+    assert (process.returncode, said) == (
+        130,
+        "newsletter: stopped; what was pulled is kept, and pulling again goes on\n",
+    )
+    db = Database(sqlite_url)
+    with db.snapshot() as session:
+        assert len(session.exec(select(Paper)).all()) == 8
+    db.dispose()
+
+
+def test_a_sources_family_names_it(make_app: Callable[..., App], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEWSLETTER_SOURCES", "huggingface,arxiv:cs.CL+cs.LG")
+    for url in ("ARXIV_RSS_URL", "ARXIV_API_URL"):
+        monkeypatch.setenv(f"NEWSLETTER_{url}", "http://127.0.0.1:9")
+    monkeypatch.setenv("NEWSLETTER_ARXIV_INTERVAL_SECONDS", "0")
+    done = run("--source", "arxiv", "--day", "2026-08-01")
+    assert done == Done(0, "0 papers received: 0 new, 0 updated, 0 unchanged\n", "")  # a Saturday is not asked for
+    assert "'medrxiv' is not a source; there is: huggingface, arxiv:cs.CL+cs.LG" in run("--source", "medrxiv").err
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (
+            "nature",
+            "nature is not a source; there is: huggingface, arxiv:cs.CL+cs.LG, biorxiv, medrxiv, feed:https://…",
+        ),
+        ("huggingface:x", "huggingface:x is not a source"),
+        ("feed:", "feed: is not a source"),
+        ("arxiv:../x", "arxiv:../x: categories look like arxiv:cs.CL+cs.LG"),
+        ("arxiv:cs.CL&x=1", "categories look like arxiv:cs.CL+cs.LG"),
+        ("feed:file:///etc/passwd", "NEWSLETTER_SOURCES: feed:file:///etc/passwd is an address that"),
+        ("feed:http://2130706433/", "2130706433"),
+        ("feed:http://ada@127.0.0.1/", "127.0.0.1"),
+        ("feed:http://169.254.169.254/latest", "169.254.169.254"),
+    ],
+)
+def test_sources_that_cannot_be_are_refused_in_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sources: str, words: str
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_SOURCES", sources)
+    done = run()
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert words in done.err
