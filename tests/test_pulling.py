@@ -356,3 +356,11 @@ def test_records_of_a_paper_are_one_row_for_each_source(make: Make, arxiv: Arxiv
     with app.db.snapshot() as session:
         (row,) = session.exec(select(StoredRecord))
     assert (row.version, kept(app)["arxiv:2608.00001"].title) == (3, "Title 3")
+
+
+def test_a_past_announcement_comes_in_full_and_is_not_asked_for_again(make: Make, arxiv: ArxivServer) -> None:
+    arxiv.known = [Preprint("2608.00001", "A title", submitted=datetime(2026, 8, 3, 17, tzinfo=UTC), comment="9 pages")]
+    app = make("arxiv:cs.LG")
+    pull_days(app, [date(2026, 8, 4)])
+    assert kept(app)["arxiv:2608.00001"].listed_at == MIDNIGHT - timedelta(days=1)
+    assert [path.split("?")[0] for path in arxiv.asked] == ["/api/query"]

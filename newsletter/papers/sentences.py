@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 # ruff: noqa: RUF001  quotation marks close sentences, too
 # The last three end sentences in Chinese and Japanese, without a space after them.
-_END = re.compile("[.!?]+[\"”’')\\]]*\\s+|[\u3002\uff01\uff1f]+[”’」』）]*\\s*")
-_LINK = re.compile(r"\[[^\[\]]*\]\([^\s()]*\)")
+_END = "(?<![.!?])[.!?]+[\"”’')\\]]*\\s+|[\u3002\uff01\uff1f]+[”’」』）]*\\s*"
+_LINK_OR_END = re.compile(rf"\[[^\[\]]*\]\([^\s()]*\)|(?P<end>{_END})")
 _NO_END = re.compile(
     r"(?:(?:^|[\s(\[“‘\"~])(?:e\.g|i\.e|a\.k\.a|w\.r\.t|al|[Ff]igs?|[Ee]qs?|[Ss]ecs?|[Tt]ab|[Vv]s|cf|approx|resp|Dr|Mr|Ms|Prof"
     r"|St|No|vol|pp|incl|[A-Z](?:\.[A-Z])*))\.$"
@@ -28,14 +28,11 @@ _RESIDUE = re.compile(
 
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a line; a link is never taken apart."""
-    inside = [match.span() for match in _LINK.finditer(text)]
     start = 0
-    for match in _END.finditer(text):
-        end = match.end()
-        if any(first < match.start() < last for first, last in inside) or not _ends(text, start, match):
-            continue
-        yield text[start:end].strip()
-        start = end
+    for match in _LINK_OR_END.finditer(text):
+        if match["end"] and _ends(text, start, match):
+            yield text[start : match.end()].strip()
+            start = match.end()
     if text[start:].strip():
         yield text[start:].strip()
 

@@ -43,9 +43,9 @@ def answers() -> Iterator[tuple[str, Callable[[], Parsed]]]:
         yield "huggingface, 13 edge cases", lambda body=body, day=day: daily.parse(body, day)
     for path in sorted(DATA.glob("arxiv/api/*.json")):
         body = json.loads(path.read_bytes())["body"].encode("latin-1")
-        yield "arxiv API, 20 answers", lambda body=body: parse_arxiv(body, None, "arxiv-api")
+        yield "arxiv API, 20 answers", lambda body=body: parse_arxiv(body, None)
     for path in sorted(DATA.glob("synthetic/arxiv_*.xml")):
-        yield "arxiv, made after its documents", lambda path=path: parse_arxiv(path.read_bytes(), DAY, "arxiv")
+        yield "arxiv, made after its documents", lambda path=path: parse_arxiv(path.read_bytes(), DAY)
     for path in sorted(DATA.glob("other/biorxiv/details*.json")):
         yield "biorxiv", lambda path=path: Biorxiv(WEB, "").parse(path.read_bytes(), date(2026, 8, 1))
     for path in sorted(DATA.glob("other/rss_community/*.xml")):

@@ -29,7 +29,7 @@ def fetch(server: ArxivServer, day: date = DAY, known: dict[str, Validators] | N
 
 
 def one(body: bytes, announced_on: date | None = None) -> PaperRecord:
-    (record,) = parse(body, announced_on, "arxiv").records
+    (record,) = parse(body, announced_on).records
     return record
 
 
@@ -107,7 +107,6 @@ def test_an_old_id_is_an_id_and_a_broken_one_costs_only_itself() -> None:
     parsed = parse(
         atom([good, Preprint("2503.0213", "Lost zero"), old, Preprint("x", "None"), Preprint("2608.00002", " ")]),
         None,
-        "x",
     )
     assert [record.key for record in parsed.records] == ["arxiv:2608.01234", "arxiv:math/0309136"]
     assert parsed.dropped == {"bad_id": 2, "no_title": 1}
@@ -117,7 +116,7 @@ def test_an_old_id_is_an_id_and_a_broken_one_costs_only_itself() -> None:
 @pytest.mark.parametrize("count", [1_999, 2_000])
 def test_a_full_feed_says_that_there_may_be_more(count: int) -> None:
     papers = [Preprint(f"2608.{n:05d}", "A title") for n in range(count)]
-    assert bool(parse(rss(papers, DAY), DAY, "arxiv").notes) == (count == 2_000)
+    assert bool(parse(rss(papers, DAY), DAY).notes) == (count == 2_000)
 
 
 def test_thousands_of_authors_are_bounded() -> None:
@@ -152,11 +151,11 @@ BOMB = (
 )
 def test_an_answer_that_is_no_feed_is_an_error_of_the_source(body: bytes, said: str) -> None:
     with pytest.raises(SourceError, match=said):
-        parse(body, DAY, "arxiv")
+        parse(body, DAY)
 
 
 def test_an_empty_weekend_is_no_error() -> None:
-    assert parse(rss([], DAY), DAY, "arxiv").received == 0
+    assert parse(rss([], DAY), DAY).received == 0
 
 
 GOOD = [
@@ -173,7 +172,7 @@ def test_no_bytes_raise_anything_but_source_error(body: bytes, seed: int, times:
         at = dice.randrange(len(broken))
         broken[at : at + dice.choice([0, 0, 1, 9])] = dice.choice([b"", b"\x00", b"<", b"&#0;", b"\xff", b">", b"]]>"])
     try:
-        parsed = parse(bytes(broken), DAY, "arxiv")
+        parsed = parse(bytes(broken), DAY)
     except SourceError:
         return
     assert parsed.received <= 6

@@ -258,3 +258,11 @@ def test_fetch_asks_for_a_day_and_says_what_was_refused(huggingface: HuggingFace
     assert source.parse(page.body or b"", date(2026, 8, 1)) == Parsed()
     with pytest.raises(SourceError, match="answered 400 for 2026-08-08"):
         fetch(source, date(2026, 8, 8))
+
+
+def test_a_paper_whose_only_page_is_its_code_has_code() -> None:
+    page = "https://github.com/example/nets"
+    assert (one(projectPage=page).code_url, one(projectPage=page).project_url) == (page, "")
+    both = one(projectPage=page, githubRepo="https://github.com/example/other")
+    assert (both.code_url, both.project_url) == ("https://github.com/example/other", page)
+    assert one(projectPage="https://github.com/example").project_url == "https://github.com/example"

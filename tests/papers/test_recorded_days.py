@@ -39,6 +39,9 @@ class Recorded(HuggingFace):
 def told(item: dict[str, Any]) -> dict[str, Any]:
     """Return what an item says, read without the source's code, in the record's words."""
     paper = item["paper"]
+    code, project = paper.get("githubRepo") or "", paper.get("projectPage") or ""
+    if not code and project.startswith("https://github.com/"):
+        code, project = project, ""
     organization = paper.get("organization") or item.get("organization") or {}
     return {
         "key": f"arxiv:{paper['id']}",
@@ -48,8 +51,8 @@ def told(item: dict[str, Any]) -> dict[str, Any]:
         "authors": tuple(" ".join(each["name"].split()) for each in paper["authors"] if not each.get("hidden")),
         "keywords": tuple(dict.fromkeys(paper.get("ai_keywords", []))),
         "organization": " ".join((organization.get("fullname") or organization.get("name") or "").split()),
-        "code_url": paper.get("githubRepo") or "",
-        "project_url": paper.get("projectPage") or "",
+        "code_url": code,
+        "project_url": project,
         "published_at": datetime.fromisoformat(paper["publishedAt"]),
         "upvotes": paper["upvotes"],
         "comments": item.get("numComments"),

@@ -13,7 +13,7 @@ from newsletter.errors import SourceError
 from newsletter.papers import calendar
 from newsletter.papers.models import Parsed
 from newsletter.papers.sources import Known, Page
-from newsletter.papers.sources.arxiv_feed import count, error_in, parse, total
+from newsletter.papers.sources.arxiv_feed import IN_FULL, count, error_in, parse, total
 from newsletter.papers.sources.http import Answer, Web
 
 _SLICE = 200  # results a request; the API allows 2,000, and gives half-empty answers more often for large ones
@@ -51,7 +51,7 @@ class Arxiv:
 
     def parse(self, body: bytes, day: date) -> Parsed:
         """Return the papers of a feed, or of an answer of the API as announced on `day`."""
-        return parse(body, announced_on=day, source="arxiv")
+        return parse(body, announced_on=day)
 
     def _search(self, day: date) -> Iterator[Page]:
         window = calendar.arxiv_submissions(day)
@@ -81,7 +81,7 @@ class Arxiv:
 class ArxivDetails:
     """What the query API tells of papers that are known by their id: real TeX, comments, journals, versions."""
 
-    name = "arxiv-api"
+    name = IN_FULL
     batch = 100
 
     def __init__(self, web: Web, api_url: str) -> None:
@@ -96,7 +96,7 @@ class ArxivDetails:
 
     def parse(self, body: bytes) -> Parsed:
         """Return what is told; nothing of it is a listing."""
-        return parse(body, announced_on=None, source=self.name)
+        return parse(body, announced_on=None)
 
 
 def _good(answer: Answer) -> bytes:

@@ -4,14 +4,13 @@ feedparser would join the authors of an entry and their affiliations into one; t
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from email.utils import parsedate_to_datetime
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from newsletter.errors import SourceError
-from newsletter.papers.identity import arxiv_version, canonical_key
+from newsletter.papers.identity import arxiv_version
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
 from newsletter.papers.sources import fields
 from newsletter.papers.textclean import clean, web_address
@@ -20,8 +19,9 @@ _ATOM = "{http://www.w3.org/2005/Atom}"
 _ARXIV = "{http://arxiv.org/schemas/atom}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 _OPENSEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
+# What is announced is brief; the query API tells in full, also of past announcements.
+ANNOUNCED, IN_FULL = "arxiv", "arxiv-api"
 _FULL = 2_000  # the most items an announcement's feed holds
-_MAX_NOTES = 20
 _HEAD = re.compile(r"^\s*arXiv:\S+\s+Announce Type:\s*\S+\s*(?:Abstract:)?\s*", re.IGNORECASE)
 _CODE = re.compile(r"https?://(?:www\.)?(?:github|gitlab)\.com/[\w.-]+/[\w.-]+", re.IGNORECASE | re.ASCII)
 _TAKEN_BACK = re.compile(r"\bwithdrawn\b", re.IGNORECASE)
@@ -32,7 +32,7 @@ _NOTICE = re.compile(
 )
 
 
-def parse(body: bytes, announced_on: date | None, source: str) -> Parsed:
+def parse(body: bytes, announced_on: date | None) -> Parsed:
     """Return the papers of a feed.
 
     :param announced_on: the day that papers of the query API count as listed on; ``None``: they are not listed.
@@ -42,20 +42,12 @@ def parse(body: bytes, announced_on: date | None, source: str) -> Parsed:
     root = _root(body)
     if said := _error(root):
         raise SourceError(f"refused: {said}")
-    records: list[PaperRecord] = []
-    dropped: Counter[str] = Counter()
-    notes: list[str] = []
-    number = 0
-    for number, entry in enumerate(_entries(root), start=1):
-        record = _record(entry, announced_on, source)
-        if isinstance(record, PaperRecord):
-            records.append(record)
-        else:
-            dropped[record] += 1
-            notes.append(f"item {number}: {record.replace('_', ' ')}")
-    if number >= _FULL:
-        notes.insert(0, f"a full feed of {number} papers, there may be more")
-    return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
+    entries = list(_entries(root))
+    full = len(entries) >= _FULL
+    return fields.collect(
+        ((f"item {number}", _record(entry, announced_on)) for number, entry in enumerate(entries, start=1)),
+        [f"a full feed of {len(entries)} papers, there may be more"] if full else (),
+    )
 
 
 def count(body: bytes) -> int:
@@ -111,10 +103,10 @@ def _error(root: Element) -> str:
     return ""
 
 
-def _record(entry: Element, announced_on: date | None, source: str) -> PaperRecord | str:
+def _record(entry: Element, announced_on: date | None) -> PaperRecord | str:
     """Return one paper, or the reason why it is none."""
     identifier = _text(entry, "guid", f"{_ATOM}id")
-    key = canonical_key(identifier) or canonical_key(_text(entry, "link"))
+    key = fields.key(identifier) or fields.key(_text(entry, "link"))
     if key is None or not key.startswith("arxiv:"):
         return "bad_id"
     title = fields.prose(_text(entry, "title", f"{_ATOM}title"), MAX_TITLE)
@@ -131,7 +123,7 @@ def _record(entry: Element, announced_on: date | None, source: str) -> PaperReco
         key=key,
         title=title,
         listed_at=datetime.combine(announced_on, time(), UTC) if announced_on else None,
-        source=source,
+        source=ANNOUNCED if kind else IN_FULL,
         related=_related(entry),
         version=arxiv_version(identifier),
         withdrawn=bool(_TAKEN_BACK.search(comment) or _NOTICE.match(raw)),
@@ -181,4 +173,4 @@ def _categories(entry: Element) -> tuple[str, ...]:
 def _related(entry: Element) -> tuple[str, ...]:
     """Return the DOIs under which a journal published it; arXiv's own is never in these feeds."""
     said = f"{_text(entry, f'{_ARXIV}doi')} {_text(entry, f'{_ARXIV}DOI')}".split()
-    return tuple(sorted({key for each in said if (key := canonical_key(each)) and key.startswith("doi:")}))
+    return tuple(sorted({key for each in said if (key := fields.key(each)) and key.startswith("doi:")}))

@@ -5,7 +5,6 @@ https://api.biorxiv.org/
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -19,7 +18,6 @@ from newsletter.papers.sources.http import Validators, Web
 from newsletter.papers.textclean import web_address
 
 _MOST = 3_000  # preprints on one day; bioRxiv posts about 200
-_MAX_NOTES = 20
 _NOTHING = "no posts found"
 
 
@@ -62,17 +60,10 @@ class Biorxiv:
 
     def parse(self, body: bytes, day: date) -> Parsed:
         """Return the papers of a page; a later version of a preprint is no new listing."""
-        records: list[PaperRecord] = []
-        dropped: Counter[str] = Counter()
-        notes: list[str] = []
-        for number, item in enumerate(_open(body)[1], start=1):
-            record = _record(fields.mapping(item), day, self.name)
-            if isinstance(record, PaperRecord):
-                records.append(record)
-            else:
-                dropped[record] += 1
-                notes.append(f"{day} item {number}: {record.replace('_', ' ')}")
-        return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
+        items = enumerate(_open(body)[1], start=1)
+        return fields.collect(
+            (f"{day} item {number}", _record(fields.mapping(item), day, self.name)) for number, item in items
+        )
 
 
 def _open(body: bytes) -> tuple[dict[str, Any], list[Any]]:

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from calendar import timegm
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from html.parser import HTMLParser
@@ -22,7 +21,6 @@ from newsletter.papers.textclean import web_address
 
 _MOST = 2_000  # entries read of one feed
 _MAX_BYTES = 8 * 2**20  # feedparser takes about a second for each MiB
-_MAX_NOTES = 20
 _MAX_HTML = 4 * MAX_ABSTRACT
 _SILENT = {"script", "style", "template", "head"}
 _APART = {"p", "br", "div", "li", "ul", "ol", "tr", "td", "h1", "h2", "h3", "h4", "blockquote"}
@@ -53,20 +51,11 @@ class Feed:
         if len(body) > _MAX_BYTES:
             raise SourceError(f"answered a feed of more than {_MAX_BYTES // 2**20} MiB")
         entries = _json_entries(body) if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else _xml_entries(body)
-        records: list[PaperRecord] = []
-        dropped: Counter[str] = Counter()
-        notes: list[str] = []
-        if len(entries) > _MOST:
-            dropped["beyond_2000"] = len(entries) - _MOST
-            notes.append(f"more than {_MOST} entries: the others are left out")
-        for number, entry in enumerate(entries[:_MOST], start=1):
-            record = self._record(entry, day)
-            if isinstance(record, PaperRecord):
-                records.append(record)
-            else:
-                dropped[record] += 1
-                notes.append(f"entry {number}: {record.replace('_', ' ')}")
-        return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
+        found = enumerate(entries, start=1)
+        return fields.collect(
+            (f"entry {number}", self._record(entry, day) if number <= _MOST else f"beyond_{_MOST}")
+            for number, entry in found
+        )
 
     def _record(self, entry: dict[str, Any], day: date) -> PaperRecord | str:
         """Return one paper, or the reason why it is none."""

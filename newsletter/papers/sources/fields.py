@@ -1,19 +1,41 @@
 """Reading single values out of a stranger's JSON: the right type, clean and bounded, or nothing. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT
+from newsletter.papers.identity import canonical_key
+from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT, PaperRecord, Parsed
 from newsletter.papers.tex import readable
 from newsletter.papers.textclean import clean
 
+_MAX_ID = 2_000
 _MAX_NAME = 200
+_MAX_NOTES = 20
 _ASIDE = re.compile(r"\([^()]*\)")
-_BETWEEN = re.compile(r"[,;]|\s+and\s+")
+_BETWEEN = re.compile(r"[,;]| and ")
 _SUFFIX = re.compile(r"(?:jr|sr)\.?|i{2,3}|iv", re.IGNORECASE)
 _YEARS = range(1600, 2200)  # beyond year 1 or 9999 by a zone's shift, PostgreSQL's driver reads no row
+
+
+def collect(found: Iterable[tuple[str, PaperRecord | str]], notes: Sequence[str] = ()) -> Parsed:
+    """Return an answer's records; what is none is counted by its reason, and the first ones are named.
+
+    :param found: where something stood, and the record or the reason why it is none.
+    :param notes: what there is to say besides.
+    """
+    records: list[PaperRecord] = []
+    dropped: Counter[str] = Counter()
+    said = list(notes)
+    for where, each in found:
+        if isinstance(each, PaperRecord):
+            records.append(each)
+        else:
+            dropped[each] += 1
+            said.append(f"{where}: {each.replace('_', ' ')}")
+    return Parsed(tuple(records), dropped, tuple(said[:_MAX_NOTES]))
 
 
 def text(value: Any, limit: int) -> str:  # noqa: ANN401  decoded JSON
@@ -27,6 +49,14 @@ def prose(value: Any, limit: int) -> str:  # noqa: ANN401
     return clean(readable(value[: 4 * limit]), limit) if isinstance(value, str) else ""
 
 
+def key(value: Any) -> str | None:  # noqa: ANN401
+    """Return the canonical key of an id or an address on one line, or ``None``."""
+    # To find where an address ends takes the square of time if lines end inside it.
+    if not isinstance(value, str) or len(value) > _MAX_ID or "\n" in value.strip():
+        return None
+    return canonical_key(value)
+
+
 def names(values: Any) -> tuple[str, ...]:  # noqa: ANN401
     """Return a list of short texts in order, without empty ones; two people may have one name."""
     if not isinstance(values, list):
@@ -36,7 +66,7 @@ def names(values: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 def people(text: str) -> list[str]:
     """Return the names in a text such as ``Ada Example, Bo Sample (Some Lab, Some Town), Cy Jr.``."""
-    bare = _ASIDE.sub("", text)
+    bare = " ".join(_ASIDE.sub("", text).split())
     found: list[str] = []
     for part in _BETWEEN.split(bare):
         if found and _SUFFIX.fullmatch(part.strip()):

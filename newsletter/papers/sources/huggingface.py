@@ -6,7 +6,7 @@ https://huggingface.co/docs/hub/api
 """
 
 import json
-from collections import Counter
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 
 from newsletter.errors import SourceError
 from newsletter.papers import calendar
-from newsletter.papers.identity import canonical_key
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
 from newsletter.papers.sources import Known, Page, fields
 from newsletter.papers.sources.http import Validators, Web
@@ -22,7 +21,7 @@ from newsletter.papers.textclean import web_address
 
 _PAGE = 100  # the most the API gives at once
 _PAGES = 20
-_MAX_NOTES = 20
+_CODE = re.compile(r"https://(?:www\.)?github\.com/[\w.-]+/[\w.-]+/?$", re.ASCII)
 
 
 class HuggingFace:
@@ -60,17 +59,8 @@ class HuggingFace:
 
     def parse(self, body: bytes, day: date) -> Parsed:
         """Return the papers of a page of a list."""
-        records: list[PaperRecord] = []
-        dropped: Counter[str] = Counter()
-        notes: list[str] = []
-        for number, item in enumerate(_items(body), start=1):
-            record = _record(item, day)
-            if isinstance(record, PaperRecord):
-                records.append(record)
-            else:
-                dropped[record] += 1
-                notes.append(f"{day} item {number}: {record.replace('_', ' ')}")
-        return Parsed(tuple(records), dropped, tuple(notes[:_MAX_NOTES]))
+        items = enumerate(_items(body), start=1)
+        return fields.collect((f"{day} item {number}", _record(item, day)) for number, item in items)
 
 
 def _items(body: bytes) -> list[Any]:
@@ -89,8 +79,7 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
     paper = fields.mapping(outer.get("paper"))
     if not paper:
         return "no_paper"
-    identifier = paper.get("id")
-    key = canonical_key(identifier) if isinstance(identifier, str) else None
+    key = fields.key(paper.get("id"))
     if key is None or not key.startswith("arxiv:"):
         return "bad_id"
     title = fields.prose(paper.get("title"), MAX_TITLE) or fields.prose(outer.get("title"), MAX_TITLE)
@@ -98,6 +87,9 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
         return "no_title"
     arxiv_id = key.removeprefix("arxiv:")
     organization = fields.mapping(paper.get("organization") or outer.get("organization"))
+    code, project = web_address(paper.get("githubRepo")), web_address(paper.get("projectPage"))
+    if not code and _CODE.match(project):  # some have their code as their only page
+        code, project = project, ""
     return PaperRecord(
         key=key,
         title=title,
@@ -110,8 +102,8 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
         organization=fields.text(organization.get("fullname") or organization.get("name"), 200),
         url=f"https://arxiv.org/abs/{arxiv_id}",
         pdf_url=f"https://arxiv.org/pdf/{arxiv_id}",
-        code_url=web_address(paper.get("githubRepo")),
-        project_url=web_address(paper.get("projectPage")),
+        code_url=code,
+        project_url=project,
         published_at=fields.instant(paper.get("publishedAt")),
         upvotes=fields.count(paper.get("upvotes")),
         comments=fields.count(outer.get("numComments")),

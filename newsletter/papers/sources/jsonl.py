@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from newsletter.papers.identity import arxiv_version, canonical_key, title_key
+from newsletter.papers.identity import arxiv_version, title_key
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
 from newsletter.papers.sources import fields
 from newsletter.papers.textclean import web_address
@@ -79,7 +79,7 @@ def _decode(line: bytes) -> dict[str, Any] | str:
 def _key(identifier: Any, title: str, authors: Sequence[str]) -> str | None:  # noqa: ANN401  decoded JSON
     if identifier in (None, ""):
         return title_key(title, *authors[:1])
-    return canonical_key(identifier) if isinstance(identifier, str) else None
+    return fields.key(identifier)
 
 
 def _record(value: dict[str, Any], key: str, title: str, listed_at: datetime | None, now: datetime) -> PaperRecord:

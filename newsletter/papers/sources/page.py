@@ -5,7 +5,7 @@ It holds no ids and no authors; titles tell which papers they are.
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 
 from newsletter.errors import InputError
 from newsletter.papers.identity import title_key
@@ -39,7 +39,7 @@ def parse_page(body: bytes, listed_at: datetime | None, now: datetime, source: s
     where = next((n for n, block in enumerate(blocks) if _DATE.fullmatch(block)), None)
     if where is None:
         where = next((n for n, block in enumerate(blocks) if block.startswith("by")), 0)
-    at = listed_at or _date(blocks[where], now) or now
+    at = listed_at or _date("".join(blocks[where : where + 1]), now) or now
     papers = blocks[where + 1 :]
     records: list[PaperRecord] = []
     dropped: Counter[str] = Counter()
@@ -61,10 +61,7 @@ def _date(text: str, now: datetime) -> datetime | None:
         return None
     month = _MONTHS.index(found[1]) + 1
     for year in [int(found[3])] if found[3] else range(now.year, now.year - 9, -1):  # 29 February comes back
-        try:
-            at = datetime(year, month, int(found[2]), tzinfo=UTC)
-        except ValueError:
-            continue
-        if at <= now:
+        at = fields.instant(f"{year:04}-{month:02}-{int(found[2]):02}")
+        if at and at <= now:
             return at
     return None
