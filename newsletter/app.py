@@ -1,6 +1,7 @@
 """The composition root: the one place that picks implementations."""
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -9,7 +10,6 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -24,7 +24,7 @@ from newsletter.papers.sources import Details, Source
 from newsletter.papers.sources.arxiv import Arxiv, ArxivDetails
 from newsletter.papers.sources.biorxiv import Biorxiv
 from newsletter.papers.sources.feeds import Feed
-from newsletter.papers.sources.guard import check_named
+from newsletter.papers.sources.guard import check_named, parse
 from newsletter.papers.sources.http import Web, longest_request_seconds
 from newsletter.papers.sources.huggingface import HuggingFace
 from newsletter.papers.sources.pace import DatabasePace, Pace, RedisPace
@@ -35,6 +35,7 @@ from newsletter.settings import Settings
 from newsletter.signing import Signer
 
 _BATCH = 200
+_ARXIV_HOSTS = ("arxiv.org", "www.arxiv.org", "export.arxiv.org", "rss.arxiv.org")  # wherever one redirects to another
 Wait = Callable[[float], None]
 _SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
     "huggingface": lambda web, settings, _: HuggingFace(web, settings.huggingface_url),
@@ -159,16 +160,21 @@ def _web(settings: Settings, db: Database, wait: Wait) -> Web:
         try:
             check_named(url)
         except ValueError as exc:
-            where = "NEWSLETTER_SOURCES: feed:" if url in feeds else "settings: "
-            raise SettingsError(f"{where}{url} is an address that {exc}") from None
+            where = "NEWSLETTER_SOURCES: feed:" if url in feeds else "NEWSLETTER_…_URL: "
+            raise SettingsError(f"{where}{_shown(url)} is an address that {exc}") from None
     pace = _arxiv_pace(settings, db, wait)
     return Web(
         settings.contact,
         settings.http_timeout_seconds,
         named=named,
-        paces={urlsplit(url).netloc: pace for url in arxiv},
+        paces=dict.fromkeys((*_ARXIV_HOSTS, *(f"{place.host}:{place.port}" for place in map(parse, arxiv))), pace),
         wait=wait,
     )
+
+
+def _shown(url: str) -> str:
+    """Return an address on one line, without the password that somebody put into it."""
+    return re.sub(r"//[^/@]*@", "//…@", "".join(char if char.isprintable() else " " for char in url))[:200]
 
 
 def _arxiv_pace(settings: Settings, db: Database, wait: Wait) -> Pace:

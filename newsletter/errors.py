@@ -32,5 +32,9 @@ class SourceDownError(SourceError):
     """A source gives no answer at all: asking it again at once is of no use."""
 
 
+class SourceRefusedError(SourceError):
+    """A source says that what we asked is wrong: asking it for something else may help."""
+
+
 class LeaseLostError(NewsletterError):
     """This worker may no longer touch the delivery: another took over, or its reader has left."""

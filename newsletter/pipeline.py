@@ -29,6 +29,7 @@ _log = logs.get(__name__)
 _DESKS = 3
 _LEASE_TRIES = 5
 _PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
+_PULLS_EVERY = timedelta(minutes=20)
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
 Tell = Callable[[int], None]
 
@@ -44,7 +45,7 @@ def pull(app: App) -> None:
 
 def draft(app: App, session: Session, day: date, now: datetime) -> Draft:
     """Return the issue of a day: the kept one as it was frozen, else what opening it now would freeze."""
-    said = [each.said for each in pulling.news(app, session, now) if each.said]
+    said = [each.said for each in pulling.news(app, session, now, day) if each.said]
     return issues.draft(session, day, now, app.settings.window, said)
 
 
@@ -134,7 +135,8 @@ def _waits(app: App, session: Session, day: date, due_at: datetime, now: datetim
     if now - due_at < _PATIENCE and not issues.has_papers(session, day, now, app.settings.window):
         return ["the first paper there is"]
     cut_off = due_at + app.settings.longest_wait
-    waited_for = [each for each in pulling.news(app, session, now, by=cut_off) if each.waited_for]
+    by = cut_off - _PULLS_EVERY  # a list that settles right at the cut-off is seen only behind it
+    waited_for = [each for each in pulling.news(app, session, now, day, by=by) if each.waited_for]
     return [each.said or each.source for each in waited_for] if now < cut_off else []
 
 

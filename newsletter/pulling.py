@@ -18,19 +18,20 @@ from sqlmodel import Session
 from newsletter import logs
 from newsletter.app import App
 from newsletter.db import chunks
-from newsletter.errors import SourceDownError, SourceError
+from newsletter.errors import SourceDownError, SourceError, SourceRefusedError
 from newsletter.papers import ledger
 from newsletter.papers import store as papers
 from newsletter.papers.ledger import Upserted
 from newsletter.papers.models import Parsed
 from newsletter.papers.pulls import health
 from newsletter.papers.pulls import store as pulls
-from newsletter.papers.pulls.health import News
+from newsletter.papers.pulls.health import News, shown
 from newsletter.papers.pulls.models import Pull
 from newsletter.papers.sources import Details, Known, Page, Source, jsonl, page
 from newsletter.papers.sources.http import Validators
 
 _log = logs.get(__name__)
+_IN_ONE_GO = 500  # records
 _LAST_WORDS_SECONDS = 2.0
 _SILENCES = 2  # days in a row, until a source is not asked for further ones
 _LOOK_BACK = timedelta(days=8)
@@ -53,7 +54,8 @@ class Pulled:
     ``received = new + updated + unchanged + unlisted + repeated + dropped``.
 
     :ivar repeated: records of a paper that the same page held already.
-    :ivar listed: how many were listed on that very day.
+    :ivar listed: how many were listed on that very day; at least 1 when the answer says that it is of that day.
+    :ivar withdrawn: papers that their authors took back: kept, and no candidates.
     """
 
     source: str
@@ -67,6 +69,8 @@ class Pulled:
     unmodified: bool = False
     error: str = ""
     down: bool = False
+    stopped: bool = False
+    withdrawn: int = 0
 
     def plus(self, other: "Pulled") -> "Pulled":
         """Return this report with that of another page of the same list."""
@@ -79,6 +83,7 @@ class Pulled:
             repeated=self.repeated + other.repeated,
             listed=self.listed + other.listed,
             unmodified=self.unmodified or other.unmodified,
+            withdrawn=self.withdrawn + other.withdrawn,
         )
 
 
@@ -105,9 +110,7 @@ def pull_recent(app: App) -> None:
     """Pull, on schedule, what is worth asking for now; a source that keeps failing is left alone for a while."""
     now = app.now()
     with app.db.snapshot() as session:
-        resting = {
-            each.source for each in pulls.health(session) if each.resting_until is not None and now < each.resting_until
-        }
+        resting = _resting(session, now)
         worth = {
             name: [day for day in days if health.worth_asking(app.sources[name].calendar(day), looks.get(day, ()), now)]
             for name, days in plan(app, names=[name for name in app.sources if name not in resting]).items()
@@ -136,26 +139,26 @@ def pull_lines(app: App, lines: Iterable[bytes], day: date | None, tell: Tell = 
     return reports
 
 
-def news(app: App, session: Session, now: datetime, by: datetime | None = None) -> list[News]:
+def news(app: App, session: Session, now: datetime, day: date, *, by: datetime | None = None) -> list[News]:
     """Return what there is to say about each source: which list is still to come, and why one is missing.
 
+    :param day: of whose issue it is told.
     :param by: until when an issue would wait for it; `now` unless given.
     """
     return [
-        health.news(name, source.calendar, pulls.looks(session, name, now.date() - _LOOK_BACK), now, by or now)
+        health.news(name, source.calendar, pulls.looks(session, name, now.date() - _LOOK_BACK), now, by or now, day)
         for name, source in app.sources.items()
     ]
 
 
 def _open_days(app: App, session: Session, source: Source) -> list[date]:
-    """Return today and the last working day before it (UTC), whose votes still grow, and what was missed."""
+    """Return the days (UTC) whose lists may still change, and those that were missed."""
     now = app.now()
     today = now.astimezone(UTC).date()
     if not source.dated:
         return [today]
-    back = {0: 3, 6: 2}.get(today.weekday(), 1)
     missed = health.days_missed(source.calendar, pulls.looks(session, source.name, now.date() - _LOOK_BACK), now)
-    return sorted({*missed, today - timedelta(days=back), today})
+    return sorted({*missed, *health.days_to_ask(source.calendar, today)})
 
 
 def _at_once(stopping: Event, jobs: Sequence[Callable[[], list[Pulled]]]) -> list[list[Pulled]]:
@@ -188,7 +191,8 @@ def _pull_source(app: App, source: Source, days: Sequence[date], run: datetime, 
             break
         if silent < _SILENCES:
             report = _pull_day(app, source, day, known)
-            _record(app, [report], run)
+            if not report.stopped:  # a stop is nothing that the source did; the next pull asks again
+                _record(app, [report], run)
         else:
             report = Pulled(source.name, day, error=f"{source.name} is down, not asked again", down=True)
         silent = silent + 1 if report.down else 0
@@ -201,15 +205,20 @@ def _pull_day(app: App, source: Source, day: date, known: Known) -> Pulled:
     report = Pulled(source.name, day)
     for found, parsed in _pages(source, day, app.now(), known):
         if isinstance(parsed, SourceError):
-            _log.warning("source failed", source=source.name, day=day.isoformat(), error=str(parsed))
-            down = isinstance(parsed, SourceDownError)
-            return replace(report, error=f"{source.name} {parsed}", down=down)
+            if app.stopping.is_set():
+                return replace(report, error=f"{source.name} was stopped half-way", stopped=True)
+            _log.warning("source failed", source=shown(source.name), day=day.isoformat(), error=str(parsed))
+            return replace(report, error=f"{source.name} {parsed}", down=isinstance(parsed, SourceDownError))
         if parsed is None:
             report = replace(report, unmodified=True)
-        else:
+            continue
+        try:
             report = report.plus(_keep(app, source.name, day, parsed, found))
-        if app.stopping.is_set():
-            return replace(report, error=f"{source.name} was stopped half-way")
+        except Exception as exc:  # noqa: BLE001  what cannot be kept of one source must not cost the others theirs
+            _log.exception("papers not kept", source=shown(source.name), day=day.isoformat())
+            return replace(report, error=f"{source.name} answered, but it could not be kept ({type(exc).__name__})")
+        if app.stopping.is_set() and not found.last:
+            return replace(report, error=f"{source.name} was stopped half-way", stopped=True)
     return report
 
 
@@ -229,22 +238,40 @@ def _pages(
             yield at, exc
             return
         except Exception as exc:  # noqa: BLE001  an answer that nobody foresaw must not cost the other sources theirs
-            _log.exception("source not understood", source=source.name, day=day.isoformat())
+            _log.exception("source not understood", source=shown(source.name), day=day.isoformat())
             yield at, SourceError(f"answered something that we do not understand ({type(exc).__name__}, see the log)")
             return
         yield at, parsed
 
 
-def _keep(app: App, name: str, day: date | None, parsed: Parsed, found: Page | None = None) -> Pulled:
-    """Store a page's papers and, in the same moment, that this page is known."""
+def _keep(
+    app: App, name: str, day: date | None, parsed: Parsed, found: Page | None = None, asked: Sequence[str] = ()
+) -> Pulled:
+    """Store a page's papers and, in the same moment, that this page is known and who was asked about."""
     now = app.now()
+    stored = Upserted()
+    # Some at a time, so that nobody else waits long for the database; what is known of the page comes with the last.
+    *most, last = list(chunks(parsed.records, _IN_ONE_GO)) or [()]
+    for records in most:
+        with app.db.session() as session:
+            stored = stored.plus(ledger.upsert(session, records, now))
     with app.db.session() as session:
-        stored = ledger.upsert(session, parsed.records, now)
+        stored = stored.plus(ledger.upsert(session, last, now))
         if found is not None and found.validators != Validators():
             pulls.know(session, {found.url: found.validators}, now)
+        papers.mark_asked(session, asked, now)
     listed = sum(each.listed_at is not None and each.listed_at.date() == day for each in parsed.records)
-    repeated = len(parsed.records) - stored.papers
-    return Pulled(name, day, parsed.received, parsed.dropped, parsed.notes, stored, repeated, listed)
+    return Pulled(
+        name,
+        day,
+        parsed.received,
+        parsed.dropped,
+        parsed.notes,
+        stored,
+        repeated=len(parsed.records) - stored.papers,
+        listed=max(listed, int(parsed.day is not None and parsed.day == day)),
+        withdrawn=sum(each.withdrawn for each in parsed.records),
+    )
 
 
 def _complete(app: App, run: datetime) -> list[Pulled]:
@@ -253,37 +280,49 @@ def _complete(app: App, run: datetime) -> list[Pulled]:
     if details is None:
         return []
     with app.db.snapshot() as session:
-        if any(
-            each.source == details.name and each.resting_until and now < each.resting_until
-            for each in pulls.health(session)
-        ):
+        if details.name in _resting(session, now):
             return []
         wanted = papers.without_details(session, details.name, now - app.settings.window, now - _ASK_AGAIN)
-    report = Pulled(details.name, None)
-    for ids in chunks(wanted[:_MOST_DETAILS], details.batch):
-        if app.stopping.is_set():
-            break
-        try:
-            report = report.plus(_ask(app, details, ids))
-        except SourceError as exc:
-            _log.warning("source failed", source=details.name, error=str(exc))
-            report = replace(report, error=f"{details.name} {exc}")
-            break
     if not wanted:
         return []
-    _record(app, [report], run)
+    report = Pulled(details.name, None)
+    for ids in chunks(wanted[:_MOST_DETAILS], details.batch):
+        report = report.plus(_ask(app, details, ids))
+        if report.error or app.stopping.is_set():
+            break
+    if not report.stopped:
+        _record(app, [report], run)
     return [report]
 
 
 def _ask(app: App, details: Details, ids: Sequence[str]) -> Pulled:
-    parsed = details.parse(details.fetch(ids))
-    report = _keep(app, details.name, None, parsed)
-    with app.db.session() as session:
-        papers.mark_asked(session, ids, app.now())
-    told = {record.key.removeprefix("arxiv:") for record in parsed.records}
-    if missing := [each for each in ids if each not in told]:
-        _log.info("arxiv does not tell", papers=len(missing))
-    return report
+    """Ask about some papers; where one of them is refused, about each half, so that one bad id costs only itself."""
+    nothing = Pulled(details.name, None)
+    try:
+        parsed = details.parse(details.fetch(ids))
+        told = {record.key.removeprefix("arxiv:") for record in parsed.records}
+        if missing := [each for each in ids if each not in told]:
+            _log.info("arxiv does not tell", papers=len(missing))
+        return _keep(app, details.name, None, parsed, asked=ids)
+    except SourceRefusedError as exc:
+        if len(ids) == 1:
+            _log.warning("arxiv refuses", error=str(exc))
+            return _keep(app, details.name, None, Parsed(), asked=ids)
+        middle = len(ids) // 2
+        first = _ask(app, details, ids[:middle])
+        return first if first.error else first.plus(_ask(app, details, ids[middle:]))
+    except SourceError as exc:
+        if app.stopping.is_set():
+            return replace(nothing, error=f"{details.name} was stopped half-way", stopped=True)
+        _log.warning("source failed", source=details.name, error=str(exc))
+        return replace(nothing, error=f"{details.name} {exc}")
+    except Exception as exc:  # noqa: BLE001  what nobody foresaw must not cost the lists that came before
+        _log.exception("details not kept")
+        return replace(nothing, error=f"{details.name} answered, but it could not be kept ({type(exc).__name__})")
+
+
+def _resting(session: Session, now: datetime) -> set[str]:
+    return {each.source for each in pulls.health(session) if each.resting_until and now < each.resting_until}
 
 
 def _read(lines: Iterator[bytes], listed_at: datetime | None, now: datetime) -> Iterator[Parsed]:
@@ -329,4 +368,4 @@ def _record(app: App, reports: Iterable[Pulled], run: datetime) -> None:
     with app.db.session() as session:
         pulls.record(session, rows)
     for source, received, new, updated, dropped in said:
-        _log.info("pulled", source=source, received=received, new=new, updated=updated, dropped=dropped)
+        _log.info("pulled", source=shown(source), received=received, new=new, updated=updated, dropped=dropped)

@@ -120,6 +120,13 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as https://news.example.org, without query or fragment")
         return value.rstrip("/")
 
+    @field_validator("contact")
+    @classmethod
+    def _header(cls, value: str) -> str:
+        if not re.fullmatch(r"[ -~]{0,200}", value):
+            raise ValueError("must be an address or a page in plain letters: it goes into a header")
+        return value
+
     @field_validator("bounce_domain")
     @classmethod
     def _domain(cls, value: str) -> str:
@@ -186,7 +193,10 @@ class Settings(BaseSettings):
             family, _, what = name.partition(":")
             takes = SOURCES.get(family, "").partition(":")[2]
             if family not in SOURCES or (what and not takes) or (family == "feed" and not what):
-                raise ValueError(f"sources: {name} is not a source; there is: {', '.join(SOURCES.values())}")
+                hint = "; a comma in an address is written %2C" if "feed:" in self.sources else ""
+                raise ValueError(f"sources: {name} is not a source; there is: {', '.join(SOURCES.values())}{hint}")
+            if len(name) > MAX_SOURCE:
+                raise ValueError(f"sources: {name[:60]}… is longer than {MAX_SOURCE} characters")
             if family == "arxiv" and what and not _CATEGORIES.fullmatch(what):
                 raise ValueError(f"sources: {name}: categories look like arxiv:cs.CL+cs.LG")
         return names
@@ -194,7 +204,7 @@ class Settings(BaseSettings):
     @property
     def arxiv_is_mirrored(self) -> bool:
         """Whether another host stands in for arXiv: its terms of use are not that host's."""
-        hosts = [urlsplit(url).hostname or "" for url in (self.arxiv_rss_url, self.arxiv_api_url)]
+        hosts = [(urlsplit(url).hostname or "").rstrip(".") for url in (self.arxiv_rss_url, self.arxiv_api_url)]
         return not any(host == "arxiv.org" or host.endswith(".arxiv.org") for host in hosts)
 
     @property
@@ -208,6 +218,7 @@ class Settings(BaseSettings):
         return timedelta(minutes=self.wait_minutes)
 
 
+MAX_SOURCE = 500  # characters of a source's name, with its address
 SOURCES = {
     "huggingface": "huggingface",
     "arxiv": "arxiv:cs.CL+cs.LG",

@@ -230,7 +230,7 @@ def test_the_command_says_what_was_left_out_and_why(run: Run, days: HuggingFaceS
     again = run(*options, "--json", url=days.url)
     assert again.code == 3
     assert json.loads(again.out) == {
-        "received": 14, "new": 4, "updated": 0, "unchanged": 8, "unlisted": 0, "repeated": 0,
+        "received": 14, "new": 4, "updated": 0, "unchanged": 8, "unlisted": 0, "repeated": 0, "withdrawn": 0,
         "dropped": {"no_paper": 1, "bad_id": 1}, "errors": [],
     }  # fmt: skip
 

@@ -156,7 +156,7 @@ def test_a_paper_known_by_two_ids_becomes_one_and_who_was_sent_either_is_sent_ne
         ledger.upsert(session, [record(5, title, key="feed:5", source="feed:a", authors=("Ada Example",),
                                        also=("doi:10.1038/x5",), listed_at=clock())], clock())  # fmt: skip
     found = kept(app)
-    assert found["doi:10.1038/x5"].listed_at == MIDNIGHT
+    assert found["doi:10.1038/x5"].first_listed_at == MIDNIGHT
     issue = open_and_queue(app)
     pipeline.deliver(app, issue.id)
     with app.db.snapshot() as session:
@@ -298,6 +298,7 @@ def test_the_schedule_asks_for_a_settled_list_once_an_hour(
     make: Make, huggingface: HuggingFaceServer, clock: Clock
 ) -> None:
     app = make("huggingface")
+    huggingface.days["2026-08-05"] = [listed(1, "A title", DAY)]
     for _ in range(8):  # two hours from nine o'clock, in quarters
         pipeline.pull(app)
         clock.forward(minutes=15)

@@ -52,12 +52,15 @@ def _from_sources(app: "App", source: str | None, day: date | None, since: date 
     # "arxiv" stands for "arxiv:cs.CL+cs.LG", too
     names = [name for name in app.sources if source in (None, name, name.partition(":")[0])]
     if source is not None and not names:
-        raise InputError(f"{source!r} is not a source; there is: {', '.join(app.sources)}")
+        raise InputError(f"{source!r} is not a source; there is: {', '.join(app.sources) or 'none that lists papers'}")
     days = [day] if day else None
     if since:
         last = day or app.now().astimezone(UTC).date()
         days = [since + timedelta(days=n) for n in range((last - since).days + 1)]
     plan = pulling.plan(app, days, names)
+    for name in names:
+        if name not in plan:
+            typer.echo(f"newsletter: {name} only has its latest, nothing of other days", err=True)
     with progress("pulling", sum(map(len, plan.values()))) as tell, _stopped_by_hand():
         return pulling.pull(app, plan, tell)
 
@@ -94,7 +97,8 @@ def _lines(name: str) -> Iterator[Iterable[bytes]]:
 def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
     dropped: Counter[str] = sum((each.dropped for each in reports), Counter())
     errors = [each.error + (f" ({each.day})" if each.day else "") for each in reports if each.error]
-    notes = [note for each in reports for note in each.notes]
+    several = len({each.source for each in reports}) > 1
+    notes = [f"{each.source}: {note}" if several else note for each in reports for note in each.notes]
     numbers = {
         "received": sum(each.received for each in reports),
         "new": sum(each.stored.new for each in reports),
@@ -102,6 +106,7 @@ def _report(reports: "list[Pulled]", *, as_json: bool) -> None:
         "unchanged": sum(each.stored.unchanged for each in reports),
         "unlisted": sum(each.stored.unlisted for each in reports),
         "repeated": sum(each.repeated for each in reports),
+        "withdrawn": sum(each.withdrawn for each in reports),
         "dropped": dict(dropped),
     }
     for line in [*errors, *notes[:_MAX_NOTES]]:

@@ -100,7 +100,7 @@ def _sources(app: "App", session: "Session", now: datetime) -> list[dict[str, An
     from newsletter.papers.pulls import store as pulls
 
     latest = pulls.latest(session)
-    said = {each.source: each.said for each in pulling.news(app, session, now)}
+    said = {each.source: each.said for each in pulling.news(app, session, now, now.date())}
     asked = {each.source: _source(each, latest[each.source], now) for each in pulls.health(session)}
     never = {name: {"source": name, "last_pull": None, "error": ""} for name in app.sources if name not in asked}
     configured = {*app.sources, *([app.details.name] if app.details else [])}

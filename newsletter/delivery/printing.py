@@ -61,6 +61,10 @@ class Desk:
         self.issue: Issue = draft.issue
         self.papers = found
         self._edition = Edition(draft.issue.day, draft.candidates, found, draft.issue.news)
+        # a candidate may have been listed before the window, by another source, and been sent then
+        self._known_since = min(
+            (each.first_listed_at for each in found.values() if each.first_listed_at), default=self.issue.window_start
+        )
         self._identity = identity
         self._press = Press(templates.mail(Mail.DIGEST), self._edition, identity.letterhead, identity.links)
 
@@ -105,7 +109,7 @@ class Desk:
     def _selections(self, session: Session, readers: Sequence[Subscriber]) -> list[Selection]:
         ids = [person.id or 0 for person in readers]
         kept = store.kept_selections(session, self.issue.id or 0, ids)
-        sent = store.seen_papers(session, ids, self.issue.window_start - _SEEN_MARGIN)
+        sent = store.seen_papers(session, ids, self._known_since - _SEEN_MARGIN)
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}

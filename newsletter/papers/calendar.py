@@ -41,11 +41,15 @@ class Batch:
     :ivar day: the source's own day: arXiv's announcement date, Hugging Face's list date.
     :ivar expected_at: when it appears.
     :ivar settles_at: when (nearly) all of what a morning will see is there.
+    :ivar promised: whether there is something on every such day; what is not promised is not waited for.
+    :ivar final: whether nothing is added to it, nor voted on, once it is there.
     """
 
     day: date
     expected_at: datetime
     settles_at: datetime
+    promised: bool = True
+    final: bool = False
 
 
 Calendar = Callable[[date], Batch | str]
@@ -57,12 +61,10 @@ class Outlook:
     """What a source's calendar says at an instant.
 
     :ivar settled: the newest batch that is there; ``None`` when the last week had none.
-    :ivar awaited: the batch of the day (UTC) when it is not there yet, or still growing.
     :ivar quiet: the days after ``settled`` that have no list, each with the reason, oldest first.
     """
 
     settled: Batch | None
-    awaited: Batch | None
     quiet: tuple[tuple[date, str], ...]
 
 
@@ -84,7 +86,7 @@ def arxiv(day: date) -> Batch | str:
     if reason := holiday(_cut_off_day(day)):
         return reason
     midnight = datetime.combine(day, time(), EASTERN).astimezone(UTC)
-    return Batch(day, midnight, midnight + _FEED_IS_BUILT)
+    return Batch(day, midnight, midnight + _FEED_IS_BUILT, final=True)
 
 
 def arxiv_submissions(day: date) -> tuple[datetime, datetime] | None:
@@ -119,29 +121,22 @@ def huggingface(day: date) -> Batch | str:
 
 
 def every_day(day: date) -> Batch | str:
-    """Return a batch that is there as its day (UTC) begins: a source that promises nothing is never waited for."""
+    """Return a batch that is complete as its day (UTC) ends, of a source that promises nothing."""
     midnight = datetime.combine(day, time(), UTC)
-    return Batch(day, midnight, midnight)
+    return Batch(day, midnight, midnight + _DAY, promised=False)
 
 
 def outlook(calendar: Calendar, at: datetime) -> Outlook:
-    """Return what is there, what is still to come today, and why the days between were quiet."""
+    """Return what is there, and why the days since were quiet."""
     today = at.astimezone(UTC).date()
-    awaited, quiet = None, []
+    quiet: list[tuple[date, str]] = []
     for back in range(LOOK_BACK_DAYS + 1):
         found = calendar(day := today - back * _DAY)
         if isinstance(found, str):
             quiet.append((day, found))
         elif found.settles_at <= at:
-            return Outlook(found, awaited, tuple(reversed(quiet)))
-        else:
-            awaited = found
-    return Outlook(None, awaited, tuple(reversed(quiet)))
-
-
-def latest_settled(calendar: Calendar, at: datetime) -> Batch | None:
-    """Return the newest batch that has settled, of the last week."""
-    return outlook(calendar, at).settled
+            return Outlook(found, tuple(reversed(quiet)))
+    return Outlook(None, tuple(reversed(quiet)))
 
 
 def holiday(day: date) -> str:

@@ -9,6 +9,12 @@ _ARXIV = re.compile(
     r"(?P<new>\d{4}\.\d{4,5})(?:v\d+)?|(?P<archive>[a-z][a-z-]+)(?:\.[A-Za-z]{2})?/(?P<old>\d{7})(?:v\d+)?",
     re.ASCII,  # other scripts have digits, too
 )
+# The archives there were until 2007, when ids came to do without them; arXiv refuses a question about any other.
+_ARCHIVES = re.compile(
+    r"acc-phys|adap-org|alg-geom|ao-sci|astro-ph|atom-ph|bayes-an|chao-dyn|chem-ph|cmp-lg|comp-gas|cond-mat|cs|dg-ga|"
+    r"funct-an|gr-qc|hep-(?:ex|lat|ph|th)|math|math-ph|mtrl-th|nlin|nucl-(?:ex|th)|patt-sol|physics|plasm-ph|q-alg|"
+    r"q-bio|quant-ph|solv-int|supr-con"
+)
 _DOI = re.compile(r"10\.\d{4,9}/[!-~]{1,500}", re.ASCII)  # a database refuses NUL, and a key of many kilobytes
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
 _ARXIV_PREFIX = re.compile(
@@ -105,6 +111,6 @@ def _digest(text: str) -> str:
 def _plausible(match: re.Match[str]) -> bool:
     # A trailing zero lost by a float parser gives an id with too few digits for its year.
     if not match["new"]:
-        return True
+        return _ARCHIVES.fullmatch(match["archive"]) is not None
     month, number = match["new"].split(".")
     return int(month) >= 704 and 1 <= int(month[2:]) <= 12 and len(number) == (5 if int(month) >= 1501 else 4)

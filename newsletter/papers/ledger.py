@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from newsletter.db import chunks, dialect, insert
-from newsletter.papers.merge import COUNTS, Merged, merge, record_keys
+from newsletter.papers.merge import COUNTS, CROWD, Merged, merge, record_keys
 from newsletter.papers.models import Paper, PaperKey, PaperRecord, Sighting, Stamp, StoredRecord, VoteCount
 from newsletter.papers.store import by_ids
 
@@ -57,7 +57,7 @@ def upsert(session: Session, records: Sequence[PaperRecord], now: datetime) -> U
     The result is what `merge` makes of all records there ever were, in whatever order they came.
     """
     if dialect(session) == "postgresql":
-        # Two pullers who both miss a paper would both add it; they wait for each other instead.
+        # Two pullers who both miss a paper would both add it, or lock rows in opposite orders; they wait instead.
         session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
     became: dict[int, str] = {}
     for chunk in chunks(sorted(records, key=lambda record: record.key), _CHUNK):
@@ -81,12 +81,13 @@ class _Known:
     sightings: list[Sighting]
     homes: dict[tuple[str, str], int]
     stored: dict[tuple[str, str], StoredRecord]
+    crowded: frozenset[str]
 
 
 def _upsert(session: Session, fresh: Sequence[Sighting], now: datetime) -> dict[int, str]:
     """Merge new sightings with all that may touch them; return what became of the papers they are about."""
     known = _known(session, frozenset[str]().union(*(record_keys(each.record) for each in fresh)))
-    merged = merge([*known.sightings, *fresh])
+    merged = merge([*known.sightings, *fresh], known.crowded)
     homes = _find_homes(merged, known)
     ids, became = _write_papers(session, merged, homes, known, now)
     _write_same(session, merged, ids, known)
@@ -109,7 +110,8 @@ def _known(session: Session, keys: frozenset[str]) -> _Known:
     """Load every paper that is connected to some keys, be it over other papers."""
     found: dict[int, set[str]] = {}
     asked: set[str] = set()
-    waiting = set(keys)
+    crowded = _crowded(session, keys)
+    waiting = set(keys - crowded)
     while waiting:
         asked |= waiting
         held = _column(session, select(PaperKey.paper_id), PaperKey.key, waiting) - found.keys()
@@ -118,21 +120,31 @@ def _known(session: Session, keys: frozenset[str]) -> _Known:
             for each in session.exec(select(PaperKey).where(col(PaperKey.paper_id).in_(chunk))):
                 found.setdefault(each.paper_id, set()).add(each.key)
                 waiting.add(each.key)
-        waiting -= asked
+        crowded |= _crowded(session, waiting - asked)
+        waiting -= asked | crowded
     papers = by_ids(session, found)
     stored = {
         (each.source, each.key): each
         for chunk in chunks(sorted(found), _CHUNK)
         for each in session.exec(select(StoredRecord).where(col(StoredRecord.paper_id).in_(chunk)))
     }
-    sightings = [Sighting(_thaw(each.record), each.seen_at, _thaw_older(each.older)) for each in stored.values()]
+    sightings = [
+        Sighting(_thaw(each.record), each.seen_at, _thaw_older(each.older), frozenset(each.titles))
+        for each in stored.values()
+    ]
     homes = {place: each.paper_id for place, each in stored.items()}
     for paper_id in papers.keys() - set(homes.values()):  # kept before records were: it speaks for itself
         record = _speak(papers[paper_id])
         if papers[paper_id].same_as is None:
             sightings.append(Sighting(record, papers[paper_id].updated_at))
             homes[record.source, record.key] = paper_id
-    return _Known(papers, found, sightings, homes, stored)
+    return _Known(papers, found, sightings, homes, stored, frozenset(crowded))
+
+
+def _crowded(session: Session, keys: Iterable[str]) -> set[str]:
+    """Return the titles that so many papers bear that following them would load the whole archive."""
+    statement = select(PaperKey.key).group_by(col(PaperKey.key)).having(sa.func.count() > CROWD)
+    return _column(session, statement, PaperKey.key, {key for key in keys if key.startswith("fingerprint:")})
 
 
 def _column(session: Session, statement: Any, column: Any, values: Iterable[Any]) -> set[Any]:  # noqa: ANN401
@@ -162,12 +174,12 @@ def _write_papers(
     """Add and update rows; return each paper's id, and what became of it."""
     became: dict[int, str] = {}
     changes: list[dict[str, Any]] = []
-    fresh = [_row(paper.record, now) for paper, rows in zip(merged, homes, strict=True) if not rows]
+    fresh = [_row(paper, now) for paper, rows in zip(merged, homes, strict=True) if not rows]
     for paper, rows in zip(merged, homes, strict=True):
         if not rows:
             continue
         row = known.papers[rows[0]]
-        change = {name: value for name, value in _values(paper.record).items() if getattr(row, name) != value}
+        change = {name: value for name, value in _values(paper).items() if getattr(row, name) != value}
         became[rows[0]] = "updated" if change else "unchanged"
         if change.get("listed"):
             became[rows[0]] = "new"
@@ -232,11 +244,11 @@ def _write_records(session: Session, merged: Sequence[Merged], ids: Sequence[int
             place, frozen = (each.record.source, each.record.key), _freeze(each.record)
             older = {name: [version, at.isoformat()] for name, (version, at) in each.older.items()}
             row = {"paper_id": paper_id, "version": each.record.version, "seen_at": each.seen_at}
-            row |= {"record": frozen, "older": older}
+            row |= {"record": frozen, "older": older, "titles": sorted(each.titles)}
             before = known.stored.get(place)
             if before is None:
                 added.append(row | {"source": place[0], "key": place[1]})
-            elif (before.paper_id, before.record, before.older) != (paper_id, frozen, older):
+            elif any(getattr(before, name) != row[name] for name in ("paper_id", "record", "older", "titles")):
                 changed.append(row | {"id": before.id})
             elif before.seen_at != each.seen_at:
                 again.setdefault(each.seen_at, []).append(before.id or 0)
@@ -278,15 +290,18 @@ def _write_votes(session: Session, votes: Mapping[int, int], now: datetime) -> N
         session.execute(statement.on_conflict_do_update(index_elements=["paper_id", "day"], set_=latest), rows)
 
 
-def _values(record: PaperRecord) -> dict[str, Any]:
+def _values(paper: Merged) -> dict[str, Any]:
     """Return a paper's columns."""
+    record = paper.record
     values = {name: getattr(record, name) for name in _KEPT}
     values |= {name: list(values[name]) for name in _LISTS if name in values}
-    return values | ({"listed": True, "listed_at": record.listed_at} if record.listed_at else {"listed": False})
+    if record.listed_at is None:
+        return values | {"listed": False, "first_listed_at": None}
+    return values | {"listed": True, "listed_at": record.listed_at, "first_listed_at": paper.first_listed_at}
 
 
-def _row(record: PaperRecord, now: datetime) -> dict[str, Any]:
-    return {"listed_at": now} | _values(record) | {"first_seen_at": now, "updated_at": now}
+def _row(paper: Merged, now: datetime) -> dict[str, Any]:
+    return {"listed_at": now} | _values(paper) | {"first_seen_at": now, "updated_at": now}
 
 
 def _freeze(record: PaperRecord) -> dict[str, Any]:

@@ -62,11 +62,13 @@ class Sighting:
     """A record, and when its source said so.
 
     :ivar older: for a field that the source did not repeat: with which version, and when, it told it.
+    :ivar titles: the fingerprints of all titles that the source ever gave it: a paper that is renamed stays itself.
     """
 
     record: PaperRecord
     seen_at: datetime
     older: Mapping[str, "Stamp"] = field(default_factory=dict)
+    titles: frozenset[str] = frozenset()
 
     @property
     def stamp(self) -> "Stamp":
@@ -84,11 +86,13 @@ class Parsed:
 
     :ivar dropped: how many records were left out, by reason.
     :ivar notes: one line for each thing a person may want to mend, such as a bad line by its number.
+    :ivar day: of which day's list it says that it is; ``None`` where it does not say.
     """
 
     records: tuple[PaperRecord, ...] = ()
     dropped: Counter[str] = field(default_factory=Counter)
     notes: tuple[str, ...] = ()
+    day: date | None = None
 
     @property
     def received(self) -> int:
@@ -100,6 +104,8 @@ class Paper(SQLModel, table=True):
     """One work, whatever sources it came from: what `merge` made of all that they told.
 
     :ivar listed: whether a source has listed it as new; `listed_at` means nothing before.
+    :ivar listed_at: when the last of the sources that list it listed it first: whoever picks a paper some days after
+        it was announced makes it a candidate again. `first_listed_at` is when the first did.
     :ivar same_as: the paper that is the same work, if that was listed earlier; then this one is no candidate.
     :ivar details_asked_at: when arXiv was last asked about it.
     """
@@ -126,9 +132,10 @@ class Paper(SQLModel, table=True):
     comments: int | None = None
     stars: int | None = None
     published_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
-    listed: bool = True
+    listed: bool = Field(default=True, index=True)
     listed_at: datetime = Field(sa_type=UTCDateTime, index=True)
-    same_as: int | None = Field(default=None, index=True)
+    first_listed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    same_as: int | None = None
     details_asked_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     first_seen_at: datetime = Field(sa_type=UTCDateTime)
     updated_at: datetime = Field(sa_type=UTCDateTime)
@@ -148,6 +155,7 @@ class StoredRecord(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UTCDateTime)
     record: dict[str, Any] = Field(sa_type=sa.JSON)
     older: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
+    titles: list[str] = Field(default_factory=list, sa_type=sa.JSON)
 
 
 class PaperKey(SQLModel, table=True):
@@ -175,7 +183,7 @@ class VoteCount(SQLModel, table=True):
 class Turn(SQLModel, table=True):
     """Whose turn it is to ask a host that wants to be asked by one client at a time, and not too often.
 
-    :ivar begun_at: when the last request began.
+    :ivar begun_at: when the last request began, for whoever looks why nobody gets a turn.
     :ivar holder: who is asking now, or empty; a holder that died loses the turn at `held_until`, which
         otherwise is when the last request ended.
     """

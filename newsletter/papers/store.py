@@ -38,11 +38,21 @@ def vote_looks(session: Session, paper_ids: Sequence[int], since: datetime) -> d
 
 
 def twins(session: Session, ids: Iterable[int]) -> dict[int, int]:
-    """Return, for papers that turned out to be the same work as another, which one."""
+    """Return, for papers that turned out to be the same work as another, which one: the one that is left in the end."""
     found: dict[int, int] = {}
-    for chunk in chunks(sorted(set(ids)), _CHUNK):
-        statement = select(Paper.id, Paper.same_as).where(col(Paper.id).in_(chunk), col(Paper.same_as).is_not(None))
-        found |= {paper_id or 0: same_as or 0 for paper_id, same_as in session.exec(statement)}
+    waiting = set(ids)
+    while waiting:
+        met: set[int] = set()
+        for chunk in chunks(sorted(waiting), _CHUNK):
+            statement = select(Paper.id, Paper.same_as).where(col(Paper.id).in_(chunk), col(Paper.same_as).is_not(None))
+            for paper_id, same_as in session.exec(statement):
+                found[paper_id or 0] = same_as or 0
+                met.add(same_as or 0)
+        waiting = met - found.keys()
+    for paper_id, same_as in found.items():
+        while same_as in found:
+            same_as = found[same_as]  # noqa: PLW2901  to the end of the chain
+        found[paper_id] = same_as
     return found
 
 
@@ -71,6 +81,8 @@ def without_details(session: Session, source: str, listed_since: datetime, asked
 def mark_asked(session: Session, arxiv_ids: Iterable[str], now: datetime) -> None:
     """Note that arXiv was asked about papers, whether or not it knows them."""
     keys = [f"arxiv:{each}" for each in arxiv_ids]
+    if not keys:
+        return
     session.execute(sa.update(Paper).where(col(Paper.key).in_(keys)).values(details_asked_at=now))
 
 

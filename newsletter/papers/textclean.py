@@ -12,7 +12,7 @@ from newsletter.papers.sentences import damaged, sentences
 # characters, and tag characters. Ordinary right-to-left letters need none of them.
 _INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# Accents are among these; no language piles up as many on one letter.
+# Accents are among these; no language piles as many on one letter.
 _MARKS = re.compile("[^\\w\\s\x00-\u02ff]{31,}")
 _MAX_URL = 2_000
 _MAX_QUOTED = 20_000  # characters read for a teaser
@@ -37,8 +37,11 @@ def clean(text: str, limit: int) -> str:
     text = _INVISIBLE.sub("", " ".join(text.split()))
     text = " ".join(_CONTROL.sub("", text).split())
     # Last, because what was left out may have kept a letter and its accent apart; and only of as much as can
-    # be kept (NFC makes one character of four at most): sorting accents takes the square of time.
-    return shorten(unicodedata.normalize("NFC", _MARKS.sub(_few_marks, text[: 4 * limit + 4])), limit)
+    # be kept: NFC makes one character of four at most.
+    text = text[: 4 * limit + 4]
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", _MARKS.sub(_few_marks, text))  # sorting marks takes the square of time
+    return shorten(text, limit)
 
 
 def _few_marks(match: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/. Numbers only: no address, no title.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from fastapi import APIRouter
@@ -16,7 +16,7 @@ from newsletter.db import Database
 from newsletter.delivery import store as deliveries
 from newsletter.papers import store as papers
 from newsletter.papers.pulls import store as pulls
-from newsletter.papers.pulls.health import Health
+from newsletter.papers.pulls.health import Health, shown
 from newsletter.subscribers import store as subscribers
 from newsletter.web.deps import AppDep
 
@@ -27,20 +27,22 @@ router = APIRouter()
 def metrics(app: AppDep) -> Response:
     """Return what the database knows now; keep it from strangers at the reverse proxy."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Numbers(app.db, app.now()))
+    details = [app.details.name] if app.details else []
+    registry.register(_Numbers(app.db, app.now(), {*app.sources, *details}))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Numbers(Collector):
-    def __init__(self, db: Database, now: datetime) -> None:
+    def __init__(self, db: Database, now: datetime, configured: Collection[str]) -> None:
         self._db = db
         self._now = now
+        self._configured = configured
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric with its labels."""
         now = self._now
         with self._db.snapshot() as session:
-            sources = pulls.health(session)
+            sources = [each for each in pulls.health(session) if each.source in self._configured]
             people = subscribers.counts(session)
             oldest = deliveries.oldest_due(session, now)
             yield _gauge("newsletter_papers", "Papers that were listed.", papers.count(session))
@@ -66,7 +68,7 @@ def _sources(sources: list[Health], now: float) -> Iterator[Metric]:
     new = CounterMetricFamily(f"{name}new_papers", "New papers it brought.", labels=["source"])
     updated = CounterMetricFamily(f"{name}updated_papers", "Papers it told more of.", labels=["source"])
     for each in sources:
-        label = [each.source]
+        label = [shown(each.source)]
         if each.last_success_at:
             success.add_metric(label, each.last_success_at.timestamp())
             age.add_metric(label, now - each.last_success_at.timestamp())

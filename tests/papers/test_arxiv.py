@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, date, datetime
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,13 @@ def test_papers_that_were_taken_back_are_known(abstract: str, comment: str, with
 )
 def test_a_string_of_authors_is_taken_apart(said: tuple[str, ...], names: tuple[str, ...]) -> None:
     assert one(rss([Preprint("2608.01234", "A title", authors=said)], DAY)).authors == names
+
+
+def test_names_may_stand_far_apart() -> None:
+    begun = process_time()
+    names = "Ada Example, Bo" + "\n" * 60_000 + "and\nCy"
+    assert one(rss([Preprint("2608.01234", "A title", authors=(names,))], DAY)).authors == ("Ada Example", "Bo", "Cy")
+    assert process_time() - begun < 2
 
 
 def test_an_old_id_is_an_id_and_a_broken_one_costs_only_itself() -> None:

@@ -22,7 +22,6 @@ from newsletter.papers.calendar import (
     every_day,
     holiday,
     huggingface,
-    latest_settled,
     outlook,
 )
 
@@ -69,7 +68,7 @@ def batch(found: Batch | str | None) -> Batch:
     ],
 )
 def test_arxivs_feed_is_built_at_midnight_in_new_york(day: date, expected_at: datetime) -> None:
-    assert arxiv(day) == Batch(day, expected_at, expected_at + timedelta(minutes=15))
+    assert arxiv(day) == Batch(day, expected_at, expected_at + timedelta(minutes=15), final=True)
 
 
 @pytest.mark.parametrize(
@@ -185,35 +184,31 @@ def test_hugging_faces_list_grows_until_the_morning_and_rests_on_weekends() -> N
 
 def test_a_source_that_promises_nothing_is_never_waited_for() -> None:
     sunday = utc(2026, 8, 9, 0, 0, 1)
-    assert outlook(every_day, sunday).settled == every_day(date(2026, 8, 9))
-    assert outlook(every_day, sunday).awaited is None
+    assert outlook(every_day, sunday).settled == every_day(date(2026, 8, 8))
+    assert not batch(outlook(every_day, sunday).settled).promised
 
 
 @pytest.mark.parametrize(
-    ("calendar", "at", "settled", "awaited"),
+    ("calendar", "at", "settled"),
     [
-        (huggingface, utc(2026, 8, 5, 5, 59), date(2026, 8, 4), date(2026, 8, 5)),
-        (huggingface, utc(2026, 8, 5, 6), date(2026, 8, 5), None),
-        (arxiv, utc(2026, 8, 5, 1), date(2026, 8, 4), date(2026, 8, 5)),
-        (arxiv, utc(2026, 8, 5, 4, 14), date(2026, 8, 4), date(2026, 8, 5)),
-        (arxiv, utc(2026, 8, 5, 4, 15), date(2026, 8, 5), None),
-        (arxiv, utc(2026, 8, 5, 23), date(2026, 8, 5), None),
+        (huggingface, utc(2026, 8, 5, 5, 59), date(2026, 8, 4)),
+        (huggingface, utc(2026, 8, 5, 6), date(2026, 8, 5)),
+        (arxiv, utc(2026, 8, 5, 1), date(2026, 8, 4)),
+        (arxiv, utc(2026, 8, 5, 4, 14), date(2026, 8, 4)),
+        (arxiv, utc(2026, 8, 5, 4, 15), date(2026, 8, 5)),
+        (arxiv, utc(2026, 8, 5, 23), date(2026, 8, 5)),
+        (every_day, utc(2026, 8, 5, 23), date(2026, 8, 4)),
     ],
 )
-def test_what_is_there_and_what_is_awaited(
-    calendar: Calendar, at: datetime, settled: date, awaited: date | None
-) -> None:
+def test_what_is_there(calendar: Calendar, at: datetime, settled: date) -> None:
     found = outlook(calendar, at)
     assert batch(found.settled).day == settled
-    assert (found.awaited.day if found.awaited else None) == awaited
     assert found.quiet == ()
-    assert latest_settled(calendar, at) == found.settled
 
 
 def test_the_quiet_days_since_the_last_list_have_their_reasons() -> None:
     found = outlook(arxiv, utc(2026, 11, 30, 4))
     assert batch(found.settled).day == date(2026, 11, 26)
-    assert batch(found.awaited).day == date(2026, 11, 30)
     assert found.quiet == (
         (date(2026, 11, 27), "holiday (Thanksgiving)"),
         (date(2026, 11, 28), WEEKEND),
@@ -228,7 +223,7 @@ def test_an_instant_may_come_in_any_zone() -> None:
 
 def test_a_source_that_has_been_quiet_for_long_has_no_newest_list() -> None:
     found = outlook(lambda _: "closed", utc(2026, 8, 5))
-    assert (found.settled, found.awaited) == (None, None)
+    assert found.settled is None
     assert [day for day, _ in found.quiet] == [date(2026, 7, 29) + n * DAY for n in range(8)]
 
 
@@ -238,8 +233,10 @@ def test_something_settled_within_the_last_week(at: datetime, calendar: Calendar
     settled = batch(found.settled)
     assert settled.expected_at <= settled.settles_at <= at
     assert len(found.quiet) <= 4
-    known = {settled.day, *(day for day, _ in found.quiet), *([found.awaited.day] if found.awaited else [])}
-    assert known == {settled.day + n * DAY for n in range((at.date() - settled.day).days + 1)}
+    known = {settled.day, *(day for day, _ in found.quiet)}
+    every = {settled.day + n * DAY for n in range((at.date() - settled.day).days + 1)}
+    assert known <= every
+    assert all(batch(calendar(day)).settles_at > at for day in every - known)
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded days of the feed are not part of the project")

@@ -3,6 +3,7 @@
 import json
 import random
 from datetime import UTC, date, datetime
+from time import process_time
 from typing import Any
 
 import pytest
@@ -51,7 +52,9 @@ def one(body: bytes) -> PaperRecord:
     return record
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "utf-16"])
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "utf-8-sig", "iso-8859-1", "windows-1252", "utf-16", "utf-16-le", "utf-32"]
+)
 def test_rss_in_any_charset_becomes_a_record(charset: str) -> None:
     record = one(rss(ITEM, charset=charset))
     assert (record.title, record.abstract) == ("Große Fische & kleine Netze", "We fish. Gently.")
@@ -74,6 +77,59 @@ def test_a_json_feed_names_the_paper_by_its_doi() -> None:
     record = one(json.dumps(JSON_FEED).encode())
     assert (record.key, record.title, record.abstract) == ("doi:10.1038/x1", "On nets", "Nets < ropes.")
     assert (record.listed_at, record.categories) == (datetime(2026, 8, 4, 7, tzinfo=UTC), ("nets",))
+
+
+@pytest.mark.parametrize("said", ["utf-16", "no-charset", "punycode", "hex"])
+def test_a_declared_charset_that_is_wrong_does_not_matter(said: str) -> None:
+    assert one(RSS.format(items=ITEM, charset=said).encode()).title == "Große Fische & kleine Netze"
+
+
+def test_an_entry_without_an_id_of_all_the_world_has_one_key() -> None:
+    record = one(rss(ITEM))
+    assert (record.key[:5], record.also) == ("feed:", ())
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("Nets < ropes & 5 > 4", "Nets < ropes & 5 > 4"),
+        ("<p class='a>b'>One<br/>two</p><!-- three -->", "One two"),
+        ("Nets<script>if (a<b) c()</script><style>p>a {}</style> and <b title=it's>ropes</b>", "Nets and ropes"),
+        ("&lt;b&gt; &amp;amp; <i>&eacute;</i>", "<b> &amp; é"),
+        ("<i>Nets</i> &#" + "9" * 5_000 + ";", "Nets &#" + "9" * 5_000 + ";"),
+        ("<3 nets <", "<3 nets <"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_html_becomes_what_a_person_reads(html: str, text: str) -> None:
+    feed = {"items": [{"id": "1", "title": "A title", "content_html": html}]}
+    assert one(json.dumps(feed).encode()).abstract == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["<a ", "<a b='", "<!--", "<!-- >", "<!", "&#", "&'", "<script>", "</", "<a 'b\"", "<"]
+)
+def test_html_without_end_is_read_in_one_go(piece: str) -> None:
+    begun = process_time()
+    feed = {"items": [{"id": "1", "title": "A title", "content_html": "<p>" + piece * (70_000 // len(piece))}]}
+    assert one(json.dumps(feed).encode()).title == "A title"
+    assert process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\n" * 60_000 + rss(ITEM),
+        rss(ITEM.replace("Ada Example", "a" * 60_000)),
+        b"<?xml " + b"encoding='' " * 5_000 + b"?>" + rss(ITEM),
+        rss("<!-- " + " \n" * 30_000 + "-->", ITEM),
+    ],
+    ids=["lines", "author", "declaration", "comment"],
+)
+def test_a_feed_with_words_or_lines_without_end_is_read_in_one_go(body: bytes) -> None:
+    begun = process_time()
+    assert one(body).title
+    assert process_time() - begun < 2
 
 
 def test_an_entry_keeps_its_key_when_its_title_is_edited() -> None:
@@ -109,6 +165,9 @@ def test_a_feed_without_end_is_read_to_a_bound_and_says_so() -> None:
         (b"{" * 100_000, "not JSON"),
         (b"\x00" * 1_000, "not a feed"),
         (b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><rss><channel/></rss>', "declares entities"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><rss><channel/></rss>'.encode("utf-16"), "declares entities"),
+        (b"<!--" + b" " * 70_000 + b'--><!DOCTYPE x [<!ENTITY a "b">]><rss><channel/></rss>', "declares entities"),
+        (b'<!-- <a --><!DOCTYPE x [<!ATTLIST a b CDATA "c">]><rss><channel/></rss>', "declares entities"),
         (b"<rss>" + b" " * (8 * 2**20), "more than 8 MiB"),
     ],
     ids=lambda value: str(value)[:20],

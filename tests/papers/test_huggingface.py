@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime
+from time import process_time
 from typing import Any
 
 import pytest
@@ -121,6 +122,13 @@ def test_one_bad_record_never_loses_the_others(item: Any, reason: str) -> None:
     assert parsed.dropped == {reason: 1}
     assert parsed.received == 3
     assert parsed.notes == (f"2026-08-05 item 2: {reason.replace('_', ' ')}",)
+
+
+def test_an_id_without_end_costs_only_itself() -> None:
+    begun = process_time()
+    endless = {"paper": {"id": "http" + "?" * 60_000 + "\nx", "title": "No end"}}
+    assert parse([listed(1, "Before", DAY), endless]).dropped == {"bad_id": 1}
+    assert process_time() - begun < 2
 
 
 def test_a_thousand_bad_records_are_all_counted_and_the_first_are_named() -> None:

@@ -82,7 +82,7 @@ def test_no_record_is_lost_and_none_is_in_two_papers(found: list[Sighting]) -> N
 
 
 def facts(merged: list[Merged]) -> set[tuple[object, ...]]:
-    return {(paper.record, paper.ids, paper.titles, paper.same_as) for paper in merged}
+    return {(paper.record, paper.ids, paper.titles, paper.first_listed_at, paper.same_as) for paper in merged}
 
 
 def one(*found: Sighting) -> Merged:
@@ -125,7 +125,7 @@ def test_each_field_comes_from_whose_word_counts_most() -> None:
     assert (told_best.title, told_best.abstract, told_best.authors) == ("real x²", "real", ("A", "B"))
     assert (told_best.summary, told_best.organization, told_best.categories) == ("Short.", "Lab", ("cs.LG",))
     assert (told_best.upvotes, told_best.comments, told_best.stars) == (7, 1, 3)
-    assert (told_best.listed_at, told_best.source) == (DAY, "file")
+    assert (told_best.listed_at, paper.first_listed_at, told_best.source) == (DAY + timedelta(days=1), DAY, "file")
 
 
 def test_what_is_announced_of_a_new_version_beats_what_was_told_in_full_of_the_old_one() -> None:
@@ -198,9 +198,37 @@ def test_withdrawn_counts_until_a_newer_version() -> None:
     assert not one(*seen(daily, taken_back, replace(taken_back, version=3, withdrawn=False))).record.withdrawn
 
 
-def test_a_thousand_papers_of_one_title_do_not_take_for_ever() -> None:
-    same = [told(f"arxiv:2608.{number:05d}", title=LONG, authors=(f"Author{number} Of",)) for number in range(1_000)]
-    assert len(merge(seen(*same))) == 1_000
+@pytest.mark.parametrize("key", ["arxiv:2608.{:05d}", "feed:{}"])
+def test_a_title_that_many_papers_bear_tells_nothing(key: str) -> None:
+    same = [told(key.format(number), title=LONG) for number in range(50)]
+    assert len([paper for paper in merge(seen(*same)) if paper.same_as is None]) == 1
+    assert all(paper.same_as is None for paper in merge(seen(*same, told(key.format(50), title=LONG))))
+    many = [told(key.format(number), title=LONG, authors=(f"Author{number} Of",)) for number in range(5_000)]
+    assert len(merge(seen(*many))) == 5_000
+
+
+def test_a_paper_that_is_renamed_stays_itself() -> None:
+    old = told("arxiv:2608.00001", "arxiv", title=LONG, version=1)
+    new = replace(old, title="Something else entirely this time", version=2, listed_at=None)
+    entry = told("feed:1", "feed:a", title=LONG)
+    journal = told("doi:10.1038/x1", "feed:b", title=LONG, listed_at=DAY + timedelta(days=2))
+    first, second = merge([*seen(old, entry, journal), *seen(new, hours=1)])
+    assert (first.record.title, first.ids) == (new.title, {"arxiv:2608.00001", "feed:1"})
+    assert second.same_as == "arxiv:2608.00001"
+
+
+@pytest.mark.parametrize(("days", "late"), [(10, True), (30, True), (31, False)])
+def test_who_lists_a_paper_later_makes_it_a_candidate_again(days: int, late: bool) -> None:
+    announced = told("arxiv:2608.00001", "arxiv")
+    picked = told("arxiv:2608.00001", "huggingface", listed_at=DAY + timedelta(days=days), upvotes=150)
+    paper = one(*seen(announced, picked))
+    assert paper.record.listed_at == (picked.listed_at if late else DAY)
+    assert paper.first_listed_at == DAY
+
+
+def test_two_feeds_that_tell_of_one_paper_do_not_take_turns() -> None:
+    a, b = (told("doi:10.1038/x1", name, title=name) for name in ("feed:a", "feed:b"))
+    assert one(*seen(a), *seen(b, hours=1)).record.title == one(*seen(b), *seen(a, hours=1)).record.title == "feed:a"
 
 
 def test_fingerprints_need_words() -> None:

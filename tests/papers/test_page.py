@@ -39,6 +39,7 @@ def test_titles_and_abstracts_are_read_in_turn() -> None:
         ("Dec 24", "2026-11-23", "2025-12-24"),
         ("Feb 29", "2026-11-23", "2024-02-29"),
         ("March 11, 2024", "2026-11-23", "2024-03-11"),
+        ("Jan 1, 0001", "2026-11-23", "2026-11-23"),
     ],
 )
 def test_the_pages_date_is_the_last_one_there_was(date: str, now: str, listed_at: str) -> None:
@@ -63,6 +64,8 @@ def test_a_last_title_without_an_abstract_is_kept_and_said() -> None:
 def test_a_page_that_is_none_is_said() -> None:
     with pytest.raises(InputError, match="holds no paper"):
         parse(HEAD)
+    with pytest.raises(InputError, match="holds no paper"):
+        parse(" \n\n ")
     with pytest.raises(InputError, match="not UTF-8"):
         parse_page(PAGE.encode("utf-16"), None, NOW, "file")
     assert not is_page(b'{"title": "One"}')

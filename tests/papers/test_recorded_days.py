@@ -1,6 +1,7 @@
 """Every recorded day of the real feed: as many papers come out as went in, and nothing of them is lost."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -40,7 +41,7 @@ def told(item: dict[str, Any]) -> dict[str, Any]:
     """Return what an item says, read without the source's code, in the record's words."""
     paper = item["paper"]
     code, project = paper.get("githubRepo") or "", paper.get("projectPage") or ""
-    if not code and project.startswith("https://github.com/"):
+    if not code and re.match(r"https://github\.com/[^/]+/[^/]+/?$", project):
         code, project = project, ""
     organization = paper.get("organization") or item.get("organization") or {}
     return {

@@ -1,5 +1,7 @@
 """Where sentences end, and which of them may be quoted."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,13 @@ def test_sentences_end_where_a_reader_says(parts: list[str]) -> None:
 @given(st.text())
 def test_no_word_is_lost(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("text", ["." * 40_000 + "a", '?"' * 20_000, "[a](b). " * 10_000], ids=lambda text: text[:8])
+def test_a_text_without_end_is_read_in_one_go(text: str) -> None:
+    begun = process_time()
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+    assert process_time() - begun < 2
 
 
 @pytest.mark.parametrize(

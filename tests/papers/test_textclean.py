@@ -1,6 +1,7 @@
 """Text from outside, safe to keep."""
 
 import unicodedata
+from time import process_time
 
 import pytest
 from hypothesis import example, given
@@ -36,6 +37,15 @@ def test_clean_text_is_clean_and_stays_as_it_is(text: str, limit: int) -> None:
     assert not any(unicodedata.category(char) in {"Cc", "Cs"} for char in cleaned)
     assert not any(unicodedata.bidirectional(char) in {"LRO", "RLO", "LRE", "RLE", "PDF", "LRI"} for char in cleaned)
     cleaned.encode()
+
+
+def test_accents_without_end_are_few() -> None:
+    begun = process_time()
+    assert (
+        clean("a" + "\u0301\u0316" * 40_000 + " b", 20_000)
+        == unicodedata.normalize("NFC", "a" + "\u0301\u0316" * 15) + " b"
+    )
+    assert process_time() - begun < 2
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

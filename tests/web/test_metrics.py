@@ -1,5 +1,6 @@
 """``/metrics``, as Prometheus reads it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from fastapi.testclient import TestClient
@@ -26,11 +27,13 @@ def pulled(source: str, at: datetime, error: str = "", new: int = 0) -> Pull:
     return Pull(source=source, day=at.date(), started_at=at, finished_at=at, new=new, updated=2 * new, error=error)
 
 
-def test_each_source_shows_how_it_is(app_on_both: App) -> None:
+def test_each_source_shows_how_it_is(make_app: Callable[..., App], database_url: str) -> None:
+    app_on_both = make_app(database_url, sources="huggingface,arxiv:cs.LG")
     with app_on_both.db.session() as session:
         pulls.record(session, [pulled("huggingface", AT, new=7), pulled("huggingface", AT, new=2)])
         hours = range(1, 5)
         pulls.record(session, [pulled("arxiv:cs.LG", AT - timedelta(minutes=n), "down") for n in hours])
+        pulls.record(session, [pulled("file", AT - timedelta(days=9), new=1)])
     found = scrape(app_on_both)
     assert found["newsletter_source_age_seconds", "huggingface"] == 3_600
     assert found["newsletter_source_last_success_timestamp_seconds", "huggingface"] == AT.timestamp()
@@ -39,6 +42,7 @@ def test_each_source_shows_how_it_is(app_on_both: App) -> None:
     assert found["newsletter_source_failures", "arxiv:cs.LG"] == 4
     assert found["newsletter_source_resting", "arxiv:cs.LG"] == 1
     assert ("newsletter_source_age_seconds", "arxiv:cs.LG") not in found
+    assert ("newsletter_source_age_seconds", "file") not in found
 
 
 def test_papers_readers_and_mails_are_counted_and_nobody_is_named(app: App) -> None:

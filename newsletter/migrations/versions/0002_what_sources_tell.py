@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from newsletter.db import UTCDateTime
+from newsletter.papers.identity import fingerprint
 
 revision = "0002"
 down_revision = "0001"
@@ -15,8 +16,13 @@ def upgrade() -> None:
     """Apply."""
     _tables()
     _columns()
-    # Papers kept so far are found by the one id they have; their first pull tells the rest.
+    op.execute("UPDATE papers SET first_listed_at = listed_at")
+    # Papers kept so far are found by the one id they have, and by their title; the first pull tells the rest.
     op.execute("INSERT INTO paper_keys (key, paper_id) SELECT key, id FROM papers")
+    titles = op.get_bind().execute(sa.text("SELECT id, title FROM papers")).all()
+    rows = [{"key": key, "paper_id": paper_id} for paper_id, title in titles if (key := fingerprint(title))]
+    if rows:
+        op.bulk_insert(sa.table("paper_keys", sa.column("key"), sa.column("paper_id")), rows)
 
 
 def _tables() -> None:
@@ -30,6 +36,7 @@ def _tables() -> None:
         sa.Column("seen_at", UTCDateTime(), nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.Column("older", sa.JSON(), nullable=False),
+        sa.Column("titles", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["paper_id"], ["papers.id"], name=op.f("fk_paper_records_paper_id_papers")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paper_records")),
         sa.UniqueConstraint("source", "key", name="uq_paper_records_source_key"),
@@ -77,7 +84,8 @@ def _columns() -> None:
     op.add_column("papers", sa.Column("listed", sa.Boolean(), nullable=False, server_default=yes))
     op.add_column("papers", sa.Column("same_as", sa.Integer(), nullable=True))
     op.add_column("papers", sa.Column("details_asked_at", UTCDateTime(), nullable=True))
-    op.create_index(op.f("ix_papers_same_as"), "papers", ["same_as"])
+    op.add_column("papers", sa.Column("first_listed_at", UTCDateTime(), nullable=True))
+    op.create_index(op.f("ix_papers_listed"), "papers", ["listed"])
     op.add_column("pulls", sa.Column("listed", sa.Integer(), nullable=False, server_default=zero))
     op.add_column("pulls", sa.Column("unmodified", sa.Boolean(), nullable=False, server_default=no))
     op.create_index("ix_pulls_source_day", "pulls", ["source", "day"])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlsplit
 
 from newsletter.papers.calendar import Batch, Calendar, outlook
 
@@ -10,6 +11,7 @@ _ENOUGH = 3  # failures in a row, until a source is asked less often
 _FIRST_REST = timedelta(hours=1)
 _LONGEST_REST = timedelta(hours=12)
 _OFTEN_ENOUGH = timedelta(minutes=58)
+_STILL_SETTLING = timedelta(hours=6)  # a list that is later than that is asked for once an hour
 _LOOK_BACK_DAYS = 7
 
 
@@ -77,26 +79,37 @@ def days_missed(calendar: Calendar, looks: Looks, now: datetime) -> list[date]:
     return [day for day in days if first is not None and day > first and _unseen(calendar(day), looks, now)]
 
 
+def days_to_ask(calendar: Calendar, today: date) -> list[date]:
+    """Return the days whose lists may still change: the last working day's and today's, or the last three."""
+    if any(isinstance(calendar(today - timedelta(days=n)), str) for n in range(7)):
+        return [today - timedelta(days={0: 3, 6: 2}.get(today.weekday(), 1)), today]
+    return [today - timedelta(days=n) for n in (2, 1, 0)]
+
+
 def worth_asking(batch: Batch | str, looks: Sequence[Look], now: datetime) -> bool:
     """Return whether to ask for a list now: always while it settles, once an hour for late papers and votes."""
-    last = max((look.at for look in looks if not look.error), default=None)
-    if last is None or now - last >= _OFTEN_ENOUGH:
-        return True
-    return isinstance(batch, Batch) and last < batch.settles_at
+    if isinstance(batch, Batch) and now < batch.expected_at:
+        return False
+    if not looks or now - looks[-1].at >= _OFTEN_ENOUGH:
+        return not (isinstance(batch, Batch) and batch.final and _there(batch, looks))
+    settling = isinstance(batch, Batch) and batch.promised and now < batch.settles_at + _STILL_SETTLING
+    return settling and not (isinstance(batch, Batch) and _there(batch, looks))
 
 
-def news(source: str, calendar: Calendar, looks: Looks, now: datetime, by: datetime) -> News:
+def news(source: str, calendar: Calendar, looks: Looks, now: datetime, by: datetime, day: date) -> News:
     """Return whether a source's latest list is still to come, and why it is missing.
 
     :param by: until when somebody would wait: a list that settles later is not waited for.
+    :param day: of whose issue it is told.
     """
     view = outlook(calendar, by)
     if not any(looks.values()) or view.settled is None:
         return News(source)  # never asked: there is nothing to wait for
+    if not view.settled.promised:
+        return News(source, said=_silent(source, looks, now))
     if _there(view.settled, looks.get(view.settled.day, ())):
-        today = now.astimezone(UTC).date()
-        reason = next((why for day, why in view.quiet if day == today), "")
-        return News(source, said=f"{_name(source)} announced nothing: {reason}" if reason else "")
+        reason = next((why for quiet, why in view.quiet if quiet == day), "")
+        return News(source, said=f"{label(source)} announced nothing: {reason}" if reason else "")
     return News(source, waited_for=True, said=_missing(source, view.settled, looks, now))
 
 
@@ -115,21 +128,37 @@ def _there(batch: Batch, looks: Sequence[Look]) -> bool:
 
 
 def _missing(source: str, batch: Batch, looks: Looks, now: datetime) -> str:
+    own = looks.get(batch.day)
+    if silent := _silent(source, {batch.day: own} if own else looks, now):
+        return silent
+    last = max(look.at for each in looks.values() for look in each if not look.error)
+    if last < batch.settles_at:
+        return f"{label(source)} was last asked at {_clock(last, now)}, before its list was complete"
+    return f"{label(source)} had listed nothing for {batch.day:%A} at {_clock(last, now)}"
+
+
+def _silent(source: str, looks: Looks, now: datetime) -> str:
+    """Return since when a source has not answered, if its last answer is missing."""
     every = sorted((look for each in looks.values() for look in each), key=lambda look: look.at)
+    if not every or not every[-1].error:
+        return ""
     good = [look.at for look in every if not look.error]
-    if every[-1].error:
-        return f"{_name(source)} has not answered" + (f" since {_clock(good[-1], now)}" if good else " yet")
-    if good[-1] < batch.settles_at:
-        return f"{_name(source)} was last asked at {_clock(good[-1], now)}, before its list was complete"
-    return f"{_name(source)} had listed nothing for {batch.day:%A} at {_clock(good[-1], now)}"
+    return f"{label(source)} has not answered" + (f" since {_clock(good[-1], now)}" if good else " yet")
 
 
-def _name(source: str) -> str:
-    """Return what readers call a source."""
-    family = source.partition(":")[0]
+def label(source: str) -> str:
+    """Return what readers call a source; of a feed its host: the rest may hold what only the operator may know."""
+    family, _, what = source.partition(":")
+    if family == "feed":
+        return urlsplit(what).hostname or family
     return {"arxiv": "arXiv", "huggingface": "Hugging Face", "biorxiv": "bioRxiv", "medrxiv": "medRxiv"}.get(
         family, source
     )
+
+
+def shown(source: str) -> str:
+    """Return a source's name for logs and numbers; what follows a feed's ``?`` may be a key."""
+    return source.partition("?")[0] if source.startswith("feed:") else source
 
 
 def _clock(at: datetime, now: datetime) -> str:

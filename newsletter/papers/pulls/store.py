@@ -45,7 +45,7 @@ def health(session: Session) -> list[Health]:
             last_success_at=good[source].finished_at if source in good else None,
             last_error_at=bad[source].finished_at if source in bad else None,
             last_error=bad[source].error if source in bad else "",
-            failures=_failures(session, source, good.get(source)),
+            failures=_failures(session, source),
             new=new,
             updated=updated,
         )
@@ -86,9 +86,10 @@ def know(session: Session, answers: Mapping[str, Validators], now: datetime) -> 
 
 
 def forget(session: Session, before: datetime) -> None:
-    """Let go of reports and validators from before an instant; each source keeps its last success."""
+    """Let go of reports and validators from before an instant; not of what brought papers, nor of a last success."""
     kept = select(sa.func.max(Pull.id)).where(Pull.error == "").group_by(col(Pull.source))
-    session.execute(sa.delete(Pull).where(col(Pull.finished_at) < before, col(Pull.id).not_in(kept)))
+    dull = sa.and_(col(Pull.new) == 0, col(Pull.updated) == 0, col(Pull.finished_at) < before)
+    session.execute(sa.delete(Pull).where(dull, col(Pull.id).not_in(kept)))
     session.execute(sa.delete(KnownAnswer).where(col(KnownAnswer.seen_at) < before))
 
 
@@ -103,10 +104,16 @@ def _latest(session: Session, condition: sa.ColumnElement[bool] | bool) -> dict[
     }
 
 
-def _failures(session: Session, source: str, good: Pull | None) -> int:
-    """Return how many runs in a row failed altogether."""
-    statement = select(sa.func.count(sa.distinct(col(Pull.started_at)))).where(Pull.source == source, Pull.error != "")
-    if good is not None:
-        # a day that failed in a run in which another went well is no reason to ask less
-        statement = statement.where(col(Pull.id) > (good.id or 0), col(Pull.started_at) > good.started_at)
+def _failures(session: Session, source: str) -> int:
+    """Return how many runs in a row failed; what counts in a run is its last day: an old one may be gone for good."""
+    last = (
+        select(sa.func.max(Pull.id).label("id")).where(Pull.source == source).group_by(col(Pull.started_at)).subquery()
+    )
+    good = select(sa.func.max(Pull.id)).join(last, last.c.id == Pull.id).where(Pull.error == "").scalar_subquery()
+    statement = (
+        select(sa.func.count())
+        .select_from(Pull)
+        .join(last, last.c.id == Pull.id)
+        .where(Pull.error != "", col(Pull.id) > sa.func.coalesce(good, 0))
+    )
     return session.exec(statement).one()

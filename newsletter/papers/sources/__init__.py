@@ -22,11 +22,13 @@ class Page:
     """A part of a source's answer.
 
     :ivar body: ``None``: nothing has changed since the answer that `validators` belong to.
+    :ivar last: whether the list ends with it.
     """
 
     url: str
     body: bytes | None
     validators: Validators = field(default_factory=Validators)
+    last: bool = True
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
 
-from newsletter.errors import SourceError
+from newsletter.errors import SourceError, SourceRefusedError
 from newsletter.papers import calendar
 from newsletter.papers.models import Parsed
 from newsletter.papers.sources import Known, Page
@@ -17,7 +17,7 @@ from newsletter.papers.sources.arxiv_feed import IN_FULL, count, error_in, parse
 from newsletter.papers.sources.http import Answer, Web
 
 _SLICE = 200  # results a request; the API allows 2,000, and gives half-empty answers more often for large ones
-_MOST = 30_000  # results the API pages through
+_PAGES = 40  # for one day's announcement; a large day has 2,000 papers, which are 10
 _MINUTE = timedelta(minutes=1)
 
 
@@ -65,17 +65,17 @@ class Arxiv:
             "sortOrder": "ascending",
         }
         start = 0
-        while start < _MOST:
+        for _ in range(_PAGES):
             url = f"{self._api}/api/query?{urlencode(query | {'start': str(start), 'max_results': str(_SLICE)})}"
             body = _good(self._web.get(url))
             number, there = count(body), total(body)
             if number == 0 and start < there:
                 raise SourceError(f"stopped at {start} of {there} papers for {day}")
-            yield Page(url, body)
+            yield Page(url, body, last=start + number >= there)
             start += number
             if number == 0 or start >= there:
                 return
-        raise SourceError(f"has more than {_MOST} papers for {day}")
+        raise SourceError(f"gives too little at once: {start} papers for {day} in {_PAGES} answers")
 
 
 class ArxivDetails:
@@ -103,7 +103,8 @@ def _good(answer: Answer) -> bytes:
     """Return the body; a 400 comes with a feed that says why."""
     if answer.status != 200:
         said = error_in(answer.body)
-        raise SourceError(f"answered {answer.status}" + (f": {said}" if said else ""))
+        refused = SourceRefusedError if answer.status == 400 else SourceError
+        raise refused(f"answered {answer.status}" + (f": {said}" if said else ""))
     if not answer.body.strip():
         raise SourceError("answered nothing at all")
     return answer.body

@@ -5,8 +5,10 @@ feedparser would join the authors of an entry and their affiliations into one; t
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from newsletter.errors import SourceError
@@ -21,15 +23,19 @@ _DC = "{http://purl.org/dc/elements/1.1/}"
 _OPENSEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
 # What is announced is brief; the query API tells in full, also of past announcements.
 ANNOUNCED, IN_FULL = "arxiv", "arxiv-api"
+_MOST = 5_000
+_MOST_MIB = 12  # a full feed has 4
 _FULL = 2_000  # the most items an announcement's feed holds
 _HEAD = re.compile(r"^\s*arXiv:\S+\s+Announce Type:\s*\S+\s*(?:Abstract:)?\s*", re.IGNORECASE)
 _CODE = re.compile(r"https?://(?:www\.)?(?:github|gitlab)\.com/[\w.-]+/[\w.-]+", re.IGNORECASE | re.ASCII)
-_TAKEN_BACK = re.compile(r"\bwithdrawn\b", re.IGNORECASE)
-# An abstract may speak of withdrawn drugs; one that is replaced by a notice begins with it.
+# Papers may study withdrawn drugs, and comments speak of other papers: only "(this paper has been) withdrawn" counts.
+_PAPER = r"(?:paper|article|submission|manuscript|work|preprint|version|note)"
+_IS = r"(?:has|have)\s+(?:now\s+|since\s+)?been|was|is(?:\s+being)?"
 _NOTICE = re.compile(
-    r"\W*(?:(?:this|the)\s+)?(?:\w+\s+)?(?:paper|article|submission|manuscript|work|preprint)\b[^.]{0,60}\bwithdrawn\b",
+    rf"\W*(?:(?:(?:this|the|our)\s+)?(?:\w+\s+)?{_PAPER}\s+(?:{_IS})\s+)?(?:\w+ly\s+)?(?:withdrawn|retracted)\b",
     re.IGNORECASE,
 )
+_REMARK = re.compile(rf"\b{_PAPER}\s+(?:{_IS})\s+(?:\w+ly\s+)?withdrawn\b(?!\s+from\b)", re.IGNORECASE)
 
 
 def parse(body: bytes, announced_on: date | None) -> Parsed:
@@ -42,12 +48,16 @@ def parse(body: bytes, announced_on: date | None) -> Parsed:
     root = _root(body)
     if said := _error(root):
         raise SourceError(f"refused: {said}")
-    entries = list(_entries(root))
+    entries = list(islice(_entries(root), _MOST + 1))
+    if len(entries) > _MOST:
+        raise SourceError(f"answered more than {_MOST} papers at once")
     full = len(entries) >= _FULL
-    return fields.collect(
+    found = fields.collect(
         ((f"item {number}", _record(entry, announced_on)) for number, entry in enumerate(entries, start=1)),
         [f"a full feed of {len(entries)} papers, there may be more"] if full else (),
     )
+    channel = root.find("channel")
+    return found if channel is None else replace(found, day=_day(channel))
 
 
 def count(body: bytes) -> int:
@@ -78,7 +88,7 @@ def _root(body: bytes) -> Element:
     # Without a document type there are no entities to expand and nothing to load.
     parser = XMLParser(target=_NoDoctype())  # noqa: S314
     try:
-        parser.feed(body)
+        parser.feed(fields.bounded(body, _MOST_MIB))
         root = parser.close()
     except (ParseError, ValueError, LookupError) as exc:  # a charset that does not exist is a LookupError
         raise SourceError("answered something that is not XML") from exc
@@ -126,7 +136,7 @@ def _record(entry: Element, announced_on: date | None) -> PaperRecord | str:
         source=ANNOUNCED if kind else IN_FULL,
         related=_related(entry),
         version=arxiv_version(identifier),
-        withdrawn=bool(_TAKEN_BACK.search(comment) or _NOTICE.match(raw)),
+        withdrawn=bool(_NOTICE.match(comment) or _REMARK.search(comment) or _NOTICE.match(raw)),
         abstract=fields.prose(raw, MAX_ABSTRACT),
         authors=_authors(entry),
         categories=_categories(entry),

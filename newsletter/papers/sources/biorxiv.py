@@ -18,6 +18,8 @@ from newsletter.papers.sources.http import Validators, Web
 from newsletter.papers.textclean import web_address
 
 _MOST = 3_000  # preprints on one day; bioRxiv posts about 200
+_PAGES = 100
+_MOST_MIB = 6  # of a page
 _NOTHING = "no posts found"
 
 
@@ -39,7 +41,7 @@ class Biorxiv:
         """Yield what was posted on a day; a day without any is one empty page."""
         del now
         cursor = 0
-        while cursor < _MOST:
+        for _ in range(_PAGES):
             url = f"{self.address}/{day}/{day}/{cursor}/json"
             answer = self._web.get(url, known=None if cursor else known.get(url))
             if answer.status == 304:
@@ -49,14 +51,16 @@ class Biorxiv:
                 raise SourceError(f"answered {answer.status} for {day}")
             message, items = _open(answer.body)
             total = _number(message.get("total"))
-            alone = cursor == 0 and len(items) >= total
-            yield Page(url, answer.body, answer.validators if alone else Validators())
+            last = cursor + len(items) >= total
+            yield Page(url, answer.body, answer.validators if last and not cursor else Validators(), last=last)
             cursor += len(items)
-            if cursor >= total:
+            if last:
                 return
             if not items:
                 raise SourceError(f"stopped at {cursor} of {total} papers for {day}")
-        raise SourceError(f"has more than {_MOST} papers for {day}")
+            if cursor > _MOST:
+                break
+        raise SourceError(f"has more than {_MOST} papers for {day}, or gives too few at once")
 
     def parse(self, body: bytes, day: date) -> Parsed:
         """Return the papers of a page; a later version of a preprint is no new listing."""
@@ -71,7 +75,7 @@ def _open(body: bytes) -> tuple[dict[str, Any], list[Any]]:
     if not body.strip():
         raise SourceError("answered nothing at all")
     try:
-        answer = json.loads(body)
+        answer = json.loads(fields.bounded(body, _MOST_MIB))
     except (ValueError, RecursionError) as exc:
         raise SourceError("answered something that is not JSON") from exc
     messages = fields.mapping(answer).get("messages")

@@ -6,14 +6,14 @@ import re
 from calendar import timegm
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from html.parser import HTMLParser
+from html import unescape
 from typing import Any
 
 import feedparser
 
 from newsletter.errors import SourceError
 from newsletter.papers import calendar
-from newsletter.papers.identity import canonical_key, guid_key
+from newsletter.papers.identity import guid_key
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, PaperRecord, Parsed
 from newsletter.papers.sources import Known, Page, fields
 from newsletter.papers.sources.http import Web
@@ -24,7 +24,20 @@ _MAX_BYTES = 8 * 2**20  # feedparser takes about a second for each MiB
 _MAX_HTML = 4 * MAX_ABSTRACT
 _SILENT = {"script", "style", "template", "head"}
 _APART = {"p", "br", "div", "li", "ul", "ol", "tr", "td", "h1", "h2", "h3", "h4", "blockquote"}
-_DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE[^>\[]*\[|ENTITY)", re.IGNORECASE)
+# Comments, declarations, and tags, whose attributes may hold a ">". From no "<" is it far to where a tag ends or cannot
+# go on: html.parser takes the square of time to find out.
+_TAG = re.compile(
+    r"<!--.*?(?:-->|\Z)|<[!?][^<>]*>"
+    r"|<(?P<end>/?)(?P<name>[a-z][^\s/<>\"']*+)(?:(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+|[^<>]*)>",
+    re.IGNORECASE | re.DOTALL,
+)
+_DECLARATION = re.compile(r"\A\s*<\?xml[^<>]*\?>")
+# What can be read as ASCII is not UTF-16, whatever it says; the other two are for names of hosts.
+_CHARSET = re.compile(
+    rb"\s*<\?xml[^<>]{1,200}?\sencoding\s*=\s*[\"'](?!(?i:utf.?(?:16|32)|punycode|idna))([\w.:-]{1,40})[\"']"
+)
+_BOMB = re.compile(r"<!(?:ENTITY|ATTLIST)")
+_ENDLESS = re.compile(r"\s{200,}|[\w.+-]{500,}", re.ASCII)
 
 
 class Feed:
@@ -62,16 +75,15 @@ class Feed:
         title = fields.prose(_plain(entry.get("title")), MAX_TITLE)
         if not title:
             return "no_title"
-        ids = _ids(entry)
         guid = fields.text(entry.get("guid"), 2_000) or fields.text(entry.get("link"), 2_000) or title
-        public = [key for said in ids if (key := canonical_key(said))]
+        keys = [*filter(None, map(fields.key, entry["ids"])), guid_key(self.address, guid)]
         at, latest = fields.instant(entry.get("at")), datetime.combine(day, time(), UTC) + timedelta(days=1)
         return PaperRecord(
-            key=public[0] if public else guid_key(self.address, guid),
+            key=keys[0],
             title=title,
             listed_at=at if at and at < latest else datetime.combine(day, time(), UTC),
             source=self.name,
-            also=tuple(sorted({*public[1:], guid_key(self.address, guid)} - set(public[:1]))),
+            also=tuple(sorted(set(keys) - {keys[0]})),
             abstract=fields.prose(_plain(entry.get("text")), MAX_ABSTRACT),
             authors=fields.names(entry.get("authors")),
             categories=fields.terms(entry.get("tags")),
@@ -81,16 +93,32 @@ class Feed:
 
 
 def _xml_entries(body: bytes) -> list[dict[str, Any]]:
-    if _DOCTYPE.search(body.replace(b"\0", b"")[:65_536]):
+    text = _text(body)
+    if _BOMB.search(text):
         raise SourceError("answered XML that declares entities")
+    # feedparser takes the square of time for words, spaces, and first lines without end.
+    text = "\n" + _ENDLESS.sub(lambda run: run[0][:200], _DECLARATION.sub("", text, 1))
     try:
         # A stream: a text could be taken for an address or a file's name, and opened.
-        feed = feedparser.parse(io.BytesIO(body), sanitize_html=False, resolve_relative_uris=False)
+        stream = io.BytesIO(text.encode("utf-8", "replace"))
+        feed = feedparser.parse(stream, sanitize_html=False, resolve_relative_uris=False)
     except Exception as exc:
         raise SourceError("answered a feed that cannot be read") from exc
     if not feed.get("version") and not feed.entries:
         raise SourceError("answered something that is not a feed")
     return [_xml_entry(entry) for entry in feed.entries]
+
+
+def _text(body: bytes) -> str:
+    """Return XML as text, in the charset that its first bytes show or its declaration says, if it is that."""
+    said = _CHARSET.match(body)
+    charset = said[1].decode().lower() if said else json.detect_encoding(body)
+    for each in ("gb18030" if charset == "gb2312" else charset, "utf-8-sig", "cp1252"):
+        try:
+            return body.decode(each)
+        except (LookupError, ValueError):
+            continue
+    return body.decode("latin-1")
 
 
 def _xml_entry(entry: Any) -> dict[str, Any]:  # noqa: ANN401  feedparser's dictionary
@@ -144,32 +172,6 @@ def _json_entry(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ids(entry: dict[str, Any]) -> list[str]:
-    return [each for each in entry["ids"] if isinstance(each, str) and len(each) < 2_000]
-
-
-class _Text(HTMLParser):
-    """Collects what a person would read."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        del attrs
-        self._silent += tag in _SILENT
-        self.parts.append(" " if tag in _APART else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent = max(0, self._silent - (tag in _SILENT))
-        self.parts.append(" " if tag in _APART else "")
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.parts.append(data)
-
-
 def _plain(value: Any) -> str:  # noqa: ANN401  whatever a feed holds
     """Return the text of a piece of HTML; text that is no HTML stays as it is."""
     if not isinstance(value, str):
@@ -177,10 +179,17 @@ def _plain(value: Any) -> str:  # noqa: ANN401  whatever a feed holds
     text = str(value[:_MAX_HTML])
     if not re.search(r"<[a-zA-Z/!]|&[#\w]+;", text):
         return text
-    parser = _Text()
+    parts: list[str] = []
+    silent = done = 0
+    for tag in _TAG.finditer(text):
+        parts.append("" if silent else text[done : tag.start()])
+        done = tag.end()
+        name = (tag["name"] or "").lower()
+        if name in _SILENT and not tag.group().endswith("/>"):
+            silent = max(0, silent - 1) if tag["end"] else silent + 1
+        parts.append(" " if name in _APART else "")
+    said = "".join([*parts, "" if silent else text[done:]])
     try:
-        parser.feed(text)
-        parser.close()
-    except AssertionError:  # html.parser on a broken declaration
-        return re.sub(r"<[^>]*>", " ", text)
-    return "".join(parser.parts)
+        return unescape(said)
+    except ValueError:  # "&#999…", with thousands of digits
+        return said

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from newsletter.errors import SourceError
 from newsletter.papers.identity import canonical_key
 from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT, PaperRecord, Parsed
 from newsletter.papers.tex import readable
@@ -18,6 +19,17 @@ _ASIDE = re.compile(r"\([^()]*\)")
 _BETWEEN = re.compile(r"[,;]| and ")
 _SUFFIX = re.compile(r"(?:jr|sr)\.?|i{2,3}|iv", re.IGNORECASE)
 _YEARS = range(1600, 2200)  # beyond year 1 or 9999 by a zone's shift, PostgreSQL's driver reads no row
+
+
+def bounded(body: bytes, most: int) -> bytes:
+    """Return an answer that is no longer than such an answer can be: what is made of it takes many times its size.
+
+    :param most: MiB.
+    :raises SourceError: it is longer.
+    """
+    if len(body) > most * 2**20:
+        raise SourceError(f"answered more than {most} MiB, which no such list has")
+    return body
 
 
 def collect(found: Iterable[tuple[str, PaperRecord | str]], notes: Sequence[str] = ()) -> Parsed:

@@ -70,7 +70,6 @@ class Answer:
     status: int
     body: bytes
     validators: Validators = Validators()
-    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +129,10 @@ class Web:
         for _ in range(_MAX_REDIRECTS + 1):
             got = self._patiently(target, headers)
             if got.location is None:
+                if got.status == 304 and "If-None-Match" not in headers and "If-Modified-Since" not in headers:
+                    raise SourceError("answered that nothing has changed, to somebody who knows nothing yet")
                 validators = known if got.status == 304 and known else _validators(got.headers)
-                return Answer(got.status, got.body, validators, _clean(got.headers.get("Content-Type", "")))
+                return Answer(got.status, got.body, validators)
             target = self._spelled(guard.follow(target, got.location, self._named))
         raise SourceError("redirects too often")
 

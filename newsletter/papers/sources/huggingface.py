@@ -21,6 +21,8 @@ from newsletter.papers.textclean import web_address
 
 _PAGE = 100  # the most the API gives at once
 _PAGES = 20
+_MOST = 1_000
+_MOST_MIB = 6  # of a page; the longest recorded one has half of one
 _CODE = re.compile(r"https://(?:www\.)?github\.com/[\w.-]+/[\w.-]+/?$", re.ASCII)
 
 
@@ -52,7 +54,7 @@ class HuggingFace:
                 raise SourceError(f"answered {answer.status} for {day}")
             # Only a list of one page is asked for conditionally: votes move papers from page to page.
             full = len(_items(answer.body)) >= _PAGE
-            yield Page(url, answer.body, Validators() if full or number else answer.validators)
+            yield Page(url, answer.body, Validators() if full or number else answer.validators, last=not full)
             if not full:
                 return
         raise SourceError(f"has more than {_PAGES * _PAGE} papers for {day}")
@@ -65,11 +67,13 @@ class HuggingFace:
 
 def _items(body: bytes) -> list[Any]:
     try:
-        items = json.loads(body)
+        items = json.loads(fields.bounded(body, _MOST_MIB))
     except (ValueError, RecursionError) as exc:
         raise SourceError("answered something that is not JSON") from exc
     if not isinstance(items, list):
         raise SourceError("answered JSON that is not a list")
+    if len(items) > _MOST:
+        raise SourceError(f"answered {len(items)} papers at once")
     return items
 
 
