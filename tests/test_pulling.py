@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fakes import Clock, HuggingFaceServer, free_port, listed
 from samples import add_readers, open_and_queue, pull_days, record
 from sources import ArxivServer, Preprint, SourceServer, biorxiv_page, rss_error
@@ -15,6 +16,7 @@ from sqlmodel import select
 
 from newsletter import pipeline, pulling
 from newsletter.app import App
+from newsletter.delivery import store as deliveries
 from newsletter.papers import ledger
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper, PaperRecord, StoredRecord
@@ -160,8 +162,6 @@ def test_a_paper_known_by_two_ids_becomes_one_and_who_was_sent_either_is_sent_ne
     issue = open_and_queue(app)
     pipeline.deliver(app, issue.id)
     with app.db.snapshot() as session:
-        from newsletter.delivery import store as deliveries
-
         accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
     assert accounting.skipped == {"nothing_new": 1}
 
@@ -365,3 +365,141 @@ def test_a_past_announcement_comes_in_full_and_is_not_asked_for_again(make: Make
     pull_days(app, [date(2026, 8, 4)])
     assert kept(app)["arxiv:2608.00001"].listed_at == MIDNIGHT - timedelta(days=1)
     assert [path.split("?")[0] for path in arxiv.asked] == ["/api/query"]
+
+
+def test_what_cannot_be_kept_of_one_source_costs_the_others_nothing(
+    make: Make, arxiv: ArxivServer, huggingface: HuggingFaceServer
+) -> None:
+    huggingface.days["2026-08-05"] = [listed(1, "A title", DAY)]
+    app = make()
+    name = "arxiv:cs.LG"
+
+    class Overlong:
+        def __init__(self) -> None:
+            source = app.sources[name]
+            self.name, self.address, self.calendar, self.dated = name, source.address, source.calendar, True
+            self.fetch = source.fetch
+
+        def parse(self, body: bytes, day: date) -> Any:
+            return replace(app.sources[name].parse(body, day), records=("not a record",))
+
+    reports = pull_days(replace(app, sources=app.sources | {name: Overlong()}), [DAY])
+    errors = {each.source: each.error for each in reports}
+    assert errors[name] == "arxiv:cs.LG answered, but it could not be kept (AttributeError)"
+    assert errors["huggingface"] == ""
+    assert not app.stopping.is_set()
+    with app.db.snapshot() as session:
+        assert {each.source: bool(each.last_error) for each in pulls.health(session)}[name]
+
+
+def test_an_id_that_arxiv_refuses_costs_only_itself(
+    make: Make, arxiv: ArxivServer, huggingface: HuggingFaceServer
+) -> None:
+    huggingface.days["2026-08-05"] = [listed(n, f"Paper {n}", DAY) for n in range(1, 21)]
+    arxiv.known = [Preprint(f"2608.{n:05d}", f"Paper {n}, in full") for n in range(1, 21)]
+    bad = arxiv.routes["/api/query"]
+
+    def refuse(path: str, query: dict[str, str]) -> Any:
+        return (400, b"<x/>") if "2608.00013" in query["id_list"] else bad(path, query)
+
+    arxiv.routes["/api/query"] = refuse
+    app = make("huggingface,arxiv")
+    (_, details) = pull_days(app, [DAY])
+    assert (details.error, details.stored.updated) == ("", 19)
+    assert pulling.pull(app, {}) == []  # and it is not asked for again at once
+
+
+def test_weekends_of_preprint_servers_are_asked_for_and_a_day_is_seen_only_when_it_is_over(
+    make: Make, web_server: SourceServer, clock: Clock
+) -> None:
+    web_server.routes["/details/"] = lambda *_: (200, b'{"messages": [{"status": "no posts found"}]}')
+    app = make("biorxiv", biorxiv_url=web_server.url)
+    clock.at = datetime(2026, 8, 10, 0, 20, tzinfo=UTC)  # Monday
+    assert [day.day for day in pulling.plan(app)["biorxiv"]] == [8, 9, 10]
+    pipeline.pull(app)
+    clock.at = datetime(2026, 8, 13, 9, tzinfo=UTC)
+    assert [day.day for day in pulling.plan(app)["biorxiv"]] == [10, 11, 12, 13]
+
+
+def test_a_day_that_is_gone_for_good_does_not_slow_todays_list(
+    make: Make, huggingface: HuggingFaceServer, clock: Clock
+) -> None:
+    huggingface.troubles["2026-08-04"] = [404] * 99
+    huggingface.days["2026-08-05"] = [listed(1, "A title", DAY)]
+    app = make("huggingface")
+    for _ in range(6):
+        pipeline.pull(app)
+        clock.forward(hours=1)
+    assert huggingface.asked.count("2026-08-05") == 6
+    with app.db.snapshot() as session:
+        assert [each.failures for each in pulls.health(session)] == [0]
+
+
+def test_many_papers_of_one_title_neither_take_for_ever_nor_keep_others_from_the_database(
+    make: Make, arxiv: ArxivServer
+) -> None:
+    arxiv.announced = [
+        Preprint(f"2608.{n:05d}", "One title that they all bear", authors=(f"A{n} B",)) for n in range(2_000)
+    ]
+    app = make("arxiv:cs.LG")
+    (report, *_) = pull_days(app, [DAY])
+    assert report.stored.new == 2_000
+
+
+def test_who_stops_a_pull_is_no_failure_of_the_source(make: Make, arxiv: ArxivServer) -> None:
+    arxiv.announced = [Preprint("2608.00001", "A title")]
+    app = make("arxiv:cs.LG")
+    app.stopping.set()
+    assert pulling.pull(app, pulling.plan(app, [DAY])) == []
+    assert rows(app) == []
+
+
+def test_a_feed_without_news_is_no_reason_to_wait_and_is_named_by_its_host(
+    make: Make, web_server: SourceServer, clock: Clock
+) -> None:
+    web_server.routes["/feed"] = lambda *_: (200, FEED)
+    app = make(f"feed:{web_server.url}/feed?key=secret")
+    pipeline.pull(app)
+    clock.forward(hours=22)
+    pipeline.pull(app)
+    with app.db.snapshot() as session:
+        (told_of,) = pulling.news(app, session, clock(), clock().date())
+    assert (told_of.waited_for, told_of.said) == (False, "")
+    web_server.routes["/feed"] = lambda *_: (404, b"")
+    clock.forward(hours=2)
+    pipeline.pull(app)
+    with app.db.snapshot() as session:
+        (told_of,) = pulling.news(app, session, clock(), clock().date())
+    assert not told_of.waited_for
+    assert told_of.said.startswith("127.0.0.1 has not answered since 07:00 UTC")
+
+
+def test_a_paper_that_is_picked_days_after_it_was_announced_is_a_candidate_for_who_was_not_sent_it(
+    make: Make, clock: Clock
+) -> None:
+    app = make("huggingface")
+    announced = record(1, "A title", source="arxiv", listed_at=MIDNIGHT, upvotes=None)
+    with app.db.session() as session:
+        ledger.upsert(session, [announced], clock())
+    add_readers(app, 1, prefix="early")
+    issue = open_and_queue(app)
+    assert pipeline.deliver(app, issue.id) == 1
+    clock.forward(days=12)
+    add_readers(app, 1, prefix="late")
+    picked = replace(announced, source="huggingface", listed_at=clock() - timedelta(hours=9), upvotes=150)
+    with app.db.session() as session:
+        ledger.upsert(session, [picked], clock())
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    with app.db.snapshot() as session:
+        accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
+    assert (accounting.sent, accounting.skipped) == (1, {"nothing_new": 1})
+
+
+def test_the_end_of_a_chain_of_twins_is_found(make: Make, clock: Clock) -> None:
+    app = make("huggingface")
+    with app.db.session() as session:
+        ledger.upsert(session, [record(n) for n in range(1, 5)], clock())
+        session.execute(sa.text("UPDATE papers SET same_as = id - 1 WHERE id > 1"))
+    with app.db.snapshot() as session:
+        assert papers.twins(session, [4, 2]) == {4: 1, 3: 1, 2: 1}
