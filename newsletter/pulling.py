@@ -257,7 +257,7 @@ def _keep(
             stored = stored.plus(ledger.upsert(session, records, now))
     with app.db.session() as session:
         stored = stored.plus(ledger.upsert(session, last, now))
-        if found is not None and found.validators != Validators():
+        if found is not None and parsed.whole and found.validators != Validators():
             pulls.know(session, {found.url: found.validators}, now)
         papers.mark_asked(session, asked, now)
     listed = sum(each.listed_at is not None and each.listed_at.date() == day for each in parsed.records)

@@ -87,12 +87,14 @@ class Parsed:
     :ivar dropped: how many records were left out, by reason.
     :ivar notes: one line for each thing a person may want to mend, such as a bad line by its number.
     :ivar day: of which day's list it says that it is; ``None`` where it does not say.
+    :ivar whole: whether it ended as it should: what broke off is asked for again, whatever its ETag.
     """
 
     records: tuple[PaperRecord, ...] = ()
     dropped: Counter[str] = field(default_factory=Counter)
     notes: tuple[str, ...] = ()
     day: date | None = None
+    whole: bool = True
 
     @property
     def received(self) -> int:

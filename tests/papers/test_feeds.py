@@ -213,3 +213,24 @@ def test_a_feed_is_asked_for_conditionally(web_server: SourceServer) -> None:
     web_server.routes["/feed"] = lambda *_: (404, b"gone")
     with pytest.raises(SourceError, match="answered 404"):
         list(source.fetch(DAY, now=now, known={}))
+
+
+def test_half_a_feed_says_so_and_is_not_taken_for_the_whole() -> None:
+    parsed = SOURCE.parse(rss(ITEM, ITEM.replace("a1", "a2"))[:-200], DAY)
+    assert not parsed.whole
+    assert parsed.notes == (f"the feed breaks off, or is no proper XML; {len(parsed.records)} entries could be read",)
+    assert SOURCE.parse(rss(ITEM), DAY).whole
+
+
+@pytest.mark.parametrize("when", ["2026", "2026-08"])
+def test_a_journal_that_only_says_the_year_lists_on_the_day_of_the_pull(when: str) -> None:
+    record = one(rss(ITEM.replace("Tue, 04 Aug 2026 09:00:00 +0200", when)))
+    assert record.listed_at == datetime(2026, 8, 5, tzinfo=UTC)
+
+
+def test_a_bomb_behind_a_long_comment_is_a_bomb() -> None:
+    bomb = b'<?xml version="1.0"?><!--' + b"x" * 2**20 + b'--><!DOCTYPE rss [<!ENTITY x "' + b"A" * 50_000 + b'">]>'
+    with pytest.raises(SourceError, match="declares entities"):
+        SOURCE.parse(
+            bomb + b"<rss><channel><item><title>t</title><description>" + b"&x;" * 1_000 + b"</description>", DAY
+        )

@@ -5,9 +5,11 @@ import json
 import re
 from calendar import timegm
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from html import unescape
 from typing import Any
+from xml.sax import SAXException
 
 import feedparser
 
@@ -36,6 +38,7 @@ _DECLARATION = re.compile(r"\A\s*<\?xml[^<>]*\?>")
 _CHARSET = re.compile(
     rb"\s*<\?xml[^<>]{1,200}?\sencoding\s*=\s*[\"'](?!(?i:utf.?(?:16|32)|punycode|idna))([\w.:-]{1,40})[\"']"
 )
+_YEAR = re.compile(r"\s*\d{4}(?:-\d\d)?\s*")
 _BOMB = re.compile(r"<!(?:ENTITY|ATTLIST)")
 _ENDLESS = re.compile(r"\s{200,}|[\w.+-]{500,}", re.ASCII)
 
@@ -63,12 +66,19 @@ class Feed:
         """Return the feed's papers, each listed on its own date; one without, or with one to come, on `day`."""
         if len(body) > _MAX_BYTES:
             raise SourceError(f"answered a feed of more than {_MAX_BYTES // 2**20} MiB")
-        entries = _json_entries(body) if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else _xml_entries(body)
-        found = enumerate(entries, start=1)
-        return fields.collect(
-            (f"entry {number}", self._record(entry, day) if number <= _MOST else f"beyond_{_MOST}")
-            for number, entry in found
+        whole = True
+        if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+            entries = _json_entries(body)
+        else:
+            entries, whole = _xml_entries(body)
+        found = fields.collect(
+            (
+                (f"entry {number}", self._record(entry, day) if number <= _MOST else f"beyond_{_MOST}")
+                for number, entry in enumerate(entries, start=1)
+            ),
+            () if whole else [f"the feed breaks off, or is no proper XML; {len(entries)} entries could be read"],
         )
+        return replace(found, whole=whole)
 
     def _record(self, entry: dict[str, Any], day: date) -> PaperRecord | str:
         """Return one paper, or the reason why it is none."""
@@ -92,7 +102,8 @@ class Feed:
         )
 
 
-def _xml_entries(body: bytes) -> list[dict[str, Any]]:
+def _xml_entries(body: bytes) -> tuple[list[dict[str, Any]], bool]:
+    """Return the entries, and whether the feed is proper XML to its end."""
     text = _text(body)
     if _BOMB.search(text):
         raise SourceError("answered XML that declares entities")
@@ -106,7 +117,7 @@ def _xml_entries(body: bytes) -> list[dict[str, Any]]:
         raise SourceError("answered a feed that cannot be read") from exc
     if not feed.get("version") and not feed.entries:
         raise SourceError("answered something that is not a feed")
-    return [_xml_entry(entry) for entry in feed.entries]
+    return [_xml_entry(entry) for entry in feed.entries], not isinstance(feed.get("bozo_exception"), SAXException)
 
 
 def _text(body: bytes) -> str:
@@ -122,7 +133,9 @@ def _text(body: bytes) -> str:
 
 
 def _xml_entry(entry: Any) -> dict[str, Any]:  # noqa: ANN401  feedparser's dictionary
-    parsed = entry.get("published_parsed") or entry.get("updated_parsed")
+    said = entry.get("published") or entry.get("updated") or ""
+    # A journal that only says the year would have listed everything on New Year's Day.
+    parsed = None if _YEAR.fullmatch(said) else entry.get("published_parsed") or entry.get("updated_parsed")
     people = [fields.mapping(each).get("name") for each in entry.get("authors") or []]
     if len(people) == 1 and isinstance(people[0], str):
         people = list(fields.people(people[0]))
