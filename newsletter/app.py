@@ -36,6 +36,7 @@ from newsletter.signing import Signer
 
 _BATCH = 200
 _ARXIV_HOSTS = ("arxiv.org", "www.arxiv.org", "export.arxiv.org", "rss.arxiv.org")  # wherever one redirects to another
+_ARXIV_SECONDS = 3.0
 Wait = Callable[[float], None]
 _SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
     "huggingface": lambda web, settings, _: HuggingFace(web, settings.huggingface_url),
@@ -162,12 +163,16 @@ def _web(settings: Settings, db: Database, wait: Wait) -> Web:
         except ValueError as exc:
             where = "NEWSLETTER_SOURCES: feed:" if url in feeds else "NEWSLETTER_…_URL: "
             raise SettingsError(f"{where}{_shown(url)} is an address that {exc}") from None
-    pace = _arxiv_pace(settings, db, wait)
+    pace = _arxiv_pace(settings, db, wait, settings.arxiv_interval_seconds)
+    # a mirror may be asked faster; arXiv itself, to which it may redirect, may not
+    real = (
+        pace if settings.arxiv_interval_seconds >= _ARXIV_SECONDS else _arxiv_pace(settings, db, wait, _ARXIV_SECONDS)
+    )
     return Web(
         settings.contact,
         settings.http_timeout_seconds,
         named=named,
-        paces=dict.fromkeys((*_ARXIV_HOSTS, *(f"{place.host}:{place.port}" for place in map(parse, arxiv))), pace),
+        paces=dict.fromkeys(_ARXIV_HOSTS, real) | {f"{place.host}:{place.port}": pace for place in map(parse, arxiv)},
         wait=wait,
     )
 
@@ -177,9 +182,9 @@ def _shown(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//…@", "".join(char if char.isprintable() else " " for char in url))[:200]
 
 
-def _arxiv_pace(settings: Settings, db: Database, wait: Wait) -> Pace:
+def _arxiv_pace(settings: Settings, db: Database, wait: Wait, interval: float) -> Pace:
     """Return whose turn it is to ask arXiv: one at a time, over all processes and machines together."""
-    interval, hold = settings.arxiv_interval_seconds, longest_request_seconds(settings.http_timeout_seconds)
+    hold = longest_request_seconds(settings.http_timeout_seconds)
     by_database = DatabasePace(db, "arxiv", interval, hold, wait=wait)
     url = settings.broker_url.get_secret_value() if settings.broker_url else ""
     if url.partition("://")[0] in {"redis", "rediss", "redis+socket"}:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from threading import Event, Thread
 
 from sqlmodel import Session
@@ -22,7 +22,7 @@ from newsletter.errors import SourceDownError, SourceError, SourceRefusedError
 from newsletter.papers import ledger
 from newsletter.papers import store as papers
 from newsletter.papers.ledger import Upserted
-from newsletter.papers.models import Parsed
+from newsletter.papers.models import PaperRecord, Parsed
 from newsletter.papers.pulls import health
 from newsletter.papers.pulls import store as pulls
 from newsletter.papers.pulls.health import News, shown
@@ -33,6 +33,7 @@ from newsletter.papers.sources.http import Validators
 _log = logs.get(__name__)
 _IN_ONE_GO = 500  # records
 _LAST_WORDS_SECONDS = 2.0
+_MOST_REFUSALS = 20  # in one pull: two bad ids among a hundred
 _SILENCES = 2  # days in a row, until a source is not asked for further ones
 _LOOK_BACK = timedelta(days=8)
 _ASK_AGAIN = timedelta(hours=6)  # about a paper that arXiv did not know
@@ -54,7 +55,8 @@ class Pulled:
     ``received = new + updated + unchanged + unlisted + repeated + dropped``.
 
     :ivar repeated: records of a paper that the same page held already.
-    :ivar listed: how many were listed on that very day; at least 1 when the answer says that it is of that day.
+    :ivar listed: how many were listed on that very day.
+    :ivar dated: whether the answer said that it was of that day.
     :ivar withdrawn: papers that their authors took back: kept, and no candidates.
     """
 
@@ -66,6 +68,7 @@ class Pulled:
     stored: Upserted = field(default_factory=Upserted)
     repeated: int = 0
     listed: int = 0
+    dated: bool = False
     unmodified: bool = False
     error: str = ""
     down: bool = False
@@ -82,6 +85,7 @@ class Pulled:
             stored=self.stored.plus(other.stored),
             repeated=self.repeated + other.repeated,
             listed=self.listed + other.listed,
+            dated=self.dated or other.dated,
             unmodified=self.unmodified or other.unmodified,
             withdrawn=self.withdrawn + other.withdrawn,
         )
@@ -158,7 +162,8 @@ def _open_days(app: App, session: Session, source: Source) -> list[date]:
     if not source.dated:
         return [today]
     missed = health.days_missed(source.calendar, pulls.looks(session, source.name, now.date() - _LOOK_BACK), now)
-    return sorted({*missed, *health.days_to_ask(source.calendar, today)})
+    # today's first: whoever is silent about the days before may still tell it
+    return sorted({*missed, *health.days_to_ask(source.calendar, today)}, reverse=True)
 
 
 def _at_once(stopping: Event, jobs: Sequence[Callable[[], list[Pulled]]]) -> list[list[Pulled]]:
@@ -251,7 +256,8 @@ def _keep(
     now = app.now()
     stored = Upserted()
     # Some at a time, so that nobody else waits long for the database; what is known of the page comes with the last.
-    *most, last = list(chunks(parsed.records, _IN_ONE_GO)) or [()]
+    told = [_until(now, record) for record in parsed.records]
+    *most, last = list(chunks(told, _IN_ONE_GO)) or [()]
     for records in most:
         with app.db.session() as session:
             stored = stored.plus(ledger.upsert(session, records, now))
@@ -269,9 +275,15 @@ def _keep(
         parsed.notes,
         stored,
         repeated=len(parsed.records) - stored.papers,
-        listed=max(listed, int(parsed.day is not None and parsed.day == day)),
+        listed=listed,
+        dated=day is not None and parsed.day == day,
         withdrawn=sum(each.withdrawn for each in parsed.records),
     )
+
+
+def _until(now: datetime, record: PaperRecord) -> PaperRecord:
+    """Return a record that is listed now at the latest: one of this evening would be missing in today's issue."""
+    return replace(record, listed_at=now) if record.listed_at and record.listed_at > now else record
 
 
 def _complete(app: App, run: datetime) -> list[Pulled]:
@@ -285,9 +297,9 @@ def _complete(app: App, run: datetime) -> list[Pulled]:
         wanted = papers.without_details(session, details.name, now - app.settings.window, now - _ASK_AGAIN)
     if not wanted:
         return []
-    report = Pulled(details.name, None)
+    report, refusals = Pulled(details.name, None), count()
     for ids in chunks(wanted[:_MOST_DETAILS], details.batch):
-        report = report.plus(_ask(app, details, ids))
+        report = report.plus(_ask(app, details, ids, refusals))
         if report.error or app.stopping.is_set():
             break
     if not report.stopped:
@@ -295,8 +307,11 @@ def _complete(app: App, run: datetime) -> list[Pulled]:
     return [report]
 
 
-def _ask(app: App, details: Details, ids: Sequence[str]) -> Pulled:
-    """Ask about some papers; where one of them is refused, about each half, so that one bad id costs only itself."""
+def _ask(app: App, details: Details, ids: Sequence[str], refusals: Iterator[int]) -> Pulled:
+    """Ask about some papers; where one of them is refused, about each half, so that one bad id costs only itself.
+
+    :param refusals: counts them: who refuses too often is not well, whatever we ask.
+    """
     nothing = Pulled(details.name, None)
     try:
         parsed = details.parse(details.fetch(ids))
@@ -305,12 +320,9 @@ def _ask(app: App, details: Details, ids: Sequence[str]) -> Pulled:
             _log.info("arxiv does not tell", papers=len(missing))
         return _keep(app, details.name, None, parsed, asked=ids)
     except SourceRefusedError as exc:
-        if len(ids) == 1:
-            _log.warning("arxiv refuses", error=str(exc))
-            return _keep(app, details.name, None, Parsed(), asked=ids)
-        middle = len(ids) // 2
-        first = _ask(app, details, ids[:middle])
-        return first if first.error else first.plus(_ask(app, details, ids[middle:]))
+        if next(refusals) < _MOST_REFUSALS:
+            return _ask_each_half(app, details, ids, refusals)
+        return replace(nothing, error=f"{details.name} {exc}, whatever it is asked")
     except SourceError as exc:
         if app.stopping.is_set():
             return replace(nothing, error=f"{details.name} was stopped half-way", stopped=True)
@@ -319,6 +331,15 @@ def _ask(app: App, details: Details, ids: Sequence[str]) -> Pulled:
     except Exception as exc:  # noqa: BLE001  what nobody foresaw must not cost the lists that came before
         _log.exception("details not kept")
         return replace(nothing, error=f"{details.name} answered, but it could not be kept ({type(exc).__name__})")
+
+
+def _ask_each_half(app: App, details: Details, ids: Sequence[str], refusals: Iterator[int]) -> Pulled:
+    if len(ids) == 1:
+        _log.warning("arxiv refuses", paper=ids[0])
+        return _keep(app, details.name, None, Parsed(), asked=ids)
+    middle = len(ids) // 2
+    first = _ask(app, details, ids[:middle], refusals)
+    return first if first.error else first.plus(_ask(app, details, ids[middle:], refusals))
 
 
 def _resting(session: Session, now: datetime) -> set[str]:
@@ -354,6 +375,7 @@ def _record(app: App, reports: Iterable[Pulled], run: datetime) -> None:
             finished_at=app.now(),
             received=each.received,
             listed=each.listed,
+            dated=each.dated,
             unmodified=each.unmodified,
             new=each.stored.new,
             updated=each.stored.updated,

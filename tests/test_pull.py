@@ -156,10 +156,10 @@ def test_one_bad_record_never_loses_the_others_and_is_counted(puller: App, days:
 @pytest.mark.parametrize(
     ("today", "expected"),
     [
-        ("2026-08-05", ["2026-08-04", "2026-08-05"]),
-        ("2026-08-03", ["2026-07-31", "2026-08-03"]),  # Monday looks back to Friday
-        ("2026-08-02", ["2026-07-31", "2026-08-02"]),
-        ("2026-08-01", ["2026-07-31", "2026-08-01"]),
+        ("2026-08-05", ["2026-08-05", "2026-08-04"]),
+        ("2026-08-03", ["2026-08-03", "2026-07-31"]),  # Monday looks back to Friday
+        ("2026-08-02", ["2026-08-02", "2026-07-31"]),
+        ("2026-08-01", ["2026-08-01", "2026-07-31"]),
     ],
 )
 def test_the_schedule_pulls_the_days_that_may_still_change(

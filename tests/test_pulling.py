@@ -286,11 +286,11 @@ def test_days_that_were_missed_are_made_up_for(
     huggingface.today = date(2026, 8, 10)
     arxiv.announced_on = date(2026, 8, 10)
     assert {name: [day.day for day in days] for name, days in pulling.plan(app).items()} == {
-        "huggingface": [6, 7, 10], "arxiv:cs.LG": [6, 7, 10],
+        "huggingface": [10, 7, 6], "arxiv:cs.LG": [10, 7, 6, 5],
     }  # fmt: skip
     pipeline.pull(app)
     assert {name: [day.day for day in days] for name, days in pulling.plan(app).items()} == {
-        "huggingface": [7, 10], "arxiv:cs.LG": [7, 10],
+        "huggingface": [10, 7], "arxiv:cs.LG": [10, 7],
     }  # fmt: skip
 
 
@@ -415,10 +415,10 @@ def test_weekends_of_preprint_servers_are_asked_for_and_a_day_is_seen_only_when_
     web_server.routes["/details/"] = lambda *_: (200, b'{"messages": [{"status": "no posts found"}]}')
     app = make("biorxiv", biorxiv_url=web_server.url)
     clock.at = datetime(2026, 8, 10, 0, 20, tzinfo=UTC)  # Monday
-    assert [day.day for day in pulling.plan(app)["biorxiv"]] == [8, 9, 10]
+    assert [day.day for day in pulling.plan(app)["biorxiv"]] == [10, 9, 8]
     pipeline.pull(app)
     clock.at = datetime(2026, 8, 13, 9, tzinfo=UTC)
-    assert [day.day for day in pulling.plan(app)["biorxiv"]] == [10, 11, 12, 13]
+    assert [day.day for day in pulling.plan(app)["biorxiv"]] == [13, 12, 11, 10]
 
 
 def test_a_day_that_is_gone_for_good_does_not_slow_todays_list(
@@ -503,3 +503,69 @@ def test_the_end_of_a_chain_of_twins_is_found(make: Make, clock: Clock) -> None:
         session.execute(sa.text("UPDATE papers SET same_as = id - 1 WHERE id > 1"))
     with app.db.snapshot() as session:
         assert papers.twins(session, [4, 2]) == {4: 1, 3: 1, 2: 1}
+
+
+def test_an_announcement_that_comes_late_is_not_lost(make: Make, arxiv: ArxivServer, clock: Clock) -> None:
+    app = make("arxiv:cs.LG")
+    arxiv.announced_on = date(2026, 8, 6)
+    late = [Preprint("2608.00001", "Late", submitted=datetime(2026, 8, 5, 17, tzinfo=UTC))]
+    clock.at = datetime(2026, 8, 6, 4, 20, tzinfo=UTC)
+    pipeline.pull(app)  # of today, and empty
+    with app.db.snapshot() as session:
+        (told_of,) = pulling.news(app, session, clock(), clock().date())
+    assert not told_of.waited_for
+    clock.at = datetime(2026, 8, 6, 7, 50, tzinfo=UTC)
+    arxiv.announced = late
+    pipeline.pull(app)
+    assert candidates(app) == {"arxiv:2608.00001"}
+    searched = [path for path in arxiv.asked if "submittedDate" in path]
+    arxiv.asked.clear()
+    clock.forward(hours=2)
+    pipeline.pull(app)
+    assert "/rss/cs.LG" not in arxiv.asked
+    assert len(searched) <= 2
+
+
+def test_an_announcement_that_was_never_seen_is_searched_on_the_next_day(
+    make: Make, arxiv: ArxivServer, clock: Clock
+) -> None:
+    app = make("arxiv:cs.LG")
+    arxiv.announced_on = date(2026, 8, 6)
+    clock.at = datetime(2026, 8, 6, 4, 20, tzinfo=UTC)
+    pipeline.pull(app)
+    arxiv.known = [Preprint("2608.00001", "Late", submitted=datetime(2026, 8, 5, 17, tzinfo=UTC))]
+    clock.at = datetime(2026, 8, 7, 4, 20, tzinfo=UTC)
+    arxiv.announced_on = date(2026, 8, 7)
+    pipeline.pull(app)
+    assert "arxiv:2608.00001" in candidates(app)
+
+
+def test_who_refuses_whatever_is_asked_is_asked_a_few_times_and_then_rests(
+    make: Make, arxiv: ArxivServer, huggingface: HuggingFaceServer
+) -> None:
+    huggingface.days["2026-08-05"] = [listed(n, f"Paper {n}", DAY) for n in range(1, 99)]
+    arxiv.routes["/api/query"] = lambda *_: (400, b"<x/>")
+    app = make("huggingface,arxiv")
+    details = pull_days(app, [DAY])[-1]
+    assert details.error == "arxiv-api answered 400, whatever it is asked"
+    assert len(arxiv.asked) <= 25
+
+
+def test_todays_list_is_asked_for_first(make: Make, huggingface: HuggingFaceServer) -> None:
+    huggingface.days["2026-08-05"] = [listed(1, "A title", DAY)]
+    app = make("huggingface")
+    pulling.pull(app, pulling.plan(app))
+    assert huggingface.asked[0] == "2026-08-05"
+
+
+def test_what_is_dated_later_today_is_in_todays_issue(make: Make, web_server: SourceServer) -> None:
+    evening = FEED.replace(b"01:00:00 GMT", b"20:00:00 GMT")
+    web_server.routes["/feed"] = lambda *_: (200, evening)
+    app = make(f"feed:{web_server.url}/feed")
+    pull_days(app, [DAY])
+    assert kept(app)["doi:10.1038/x1"].listed_at == app.now()
+
+
+def test_arxiv_itself_is_never_asked_at_a_mirrors_pace(make: Make) -> None:
+    web = make("arxiv:cs.LG").sources["arxiv:cs.LG"]._web  # type: ignore[attr-defined]
+    assert {web._paces[host].interval_seconds for host in ("arxiv.org", "rss.arxiv.org", "export.arxiv.org")} == {3.0}

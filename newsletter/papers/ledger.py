@@ -134,7 +134,7 @@ def _known(session: Session, keys: frozenset[str]) -> _Known:
     ]
     homes = {place: each.paper_id for place, each in stored.items()}
     for paper_id in papers.keys() - set(homes.values()):  # kept before records were: it speaks for itself
-        record = _speak(papers[paper_id])
+        record = _speak(papers[paper_id], found[paper_id])
         if papers[paper_id].same_as is None:
             sightings.append(Sighting(record, papers[paper_id].updated_at))
             homes[record.source, record.key] = paper_id
@@ -326,7 +326,8 @@ def _thaw_older(frozen: dict[str, Any]) -> dict[str, Stamp]:
     return {name: (version, datetime.fromisoformat(at)) for name, (version, at) in frozen.items()}
 
 
-def _speak(paper: Paper) -> PaperRecord:
+def _speak(paper: Paper, keys: Iterable[str]) -> PaperRecord:
+    ids = tuple(sorted(key for key in keys if key != paper.key and not key.startswith("fingerprint:")))
     values = {name: getattr(paper, name) for name in _KEPT}
     values |= {name: tuple(values[name]) for name in _LISTS if name in values}
-    return PaperRecord(**values, listed_at=paper.listed_at if paper.listed else None)
+    return PaperRecord(**values, also=ids, listed_at=paper.listed_at if paper.listed else None)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from newsletter.db import UTCDateTime
-from newsletter.papers.identity import fingerprint
+from newsletter.papers.identity import aliases, fingerprint, title_key
 
 revision = "0002"
 down_revision = "0001"
@@ -17,10 +17,15 @@ def upgrade() -> None:
     _tables()
     _columns()
     op.execute("UPDATE papers SET first_listed_at = listed_at")
-    # Papers kept so far are found by the one id they have, and by their title; the first pull tells the rest.
-    op.execute("INSERT INTO paper_keys (key, paper_id) SELECT key, id FROM papers")
-    titles = op.get_bind().execute(sa.text("SELECT id, title FROM papers")).all()
-    rows = [{"key": key, "paper_id": paper_id} for paper_id, title in titles if (key := fingerprint(title))]
+    op.execute("UPDATE pulls SET listed = received WHERE error = ''")
+    # Papers kept so far are found by the id they have, however it is written now, and by their title.
+    columns = sa.table("papers", sa.column("id"), sa.column("key"), sa.column("title"), sa.column("authors", sa.JSON()))
+    rows = []
+    for paper_id, key, title, authors in op.get_bind().execute(sa.select(*columns.c)):
+        keys = {key, fingerprint(title), *aliases(key)}
+        if key.startswith("title:"):
+            keys.add(title_key(title, *authors[:1]))
+        rows += [{"key": each, "paper_id": paper_id} for each in sorted(filter(None, keys))]
     if rows:
         op.bulk_insert(sa.table("paper_keys", sa.column("key"), sa.column("paper_id")), rows)
 
@@ -87,6 +92,7 @@ def _columns() -> None:
     op.add_column("papers", sa.Column("first_listed_at", UTCDateTime(), nullable=True))
     op.create_index(op.f("ix_papers_listed"), "papers", ["listed"])
     op.add_column("pulls", sa.Column("listed", sa.Integer(), nullable=False, server_default=zero))
+    op.add_column("pulls", sa.Column("dated", sa.Boolean(), nullable=False, server_default=no))
     op.add_column("pulls", sa.Column("unmodified", sa.Boolean(), nullable=False, server_default=no))
     op.create_index("ix_pulls_source_day", "pulls", ["source", "day"])
     op.add_column("issues", sa.Column("news", sa.JSON(), nullable=False, server_default=none))

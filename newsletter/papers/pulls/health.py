@@ -12,6 +12,8 @@ _FIRST_REST = timedelta(hours=1)
 _LONGEST_REST = timedelta(hours=12)
 _OFTEN_ENOUGH = timedelta(minutes=58)
 _STILL_SETTLING = timedelta(hours=6)  # a list that is later than that is asked for once an hour
+_LATE = timedelta(hours=20)
+_FULL = 2_000  # what arXiv's feed holds at most
 _LOOK_BACK_DAYS = 7
 
 
@@ -20,11 +22,13 @@ class Look:
     """How the list of a day was found.
 
     :ivar listed: how many papers were listed on that very day.
+    :ivar dated: whether the answer said that it was of that day, even with nothing new on it.
     :ivar unmodified: whether nothing had changed since the look before.
     """
 
     at: datetime
     listed: int
+    dated: bool = False
     unmodified: bool = False
     error: str = ""
 
@@ -91,7 +95,9 @@ def worth_asking(batch: Batch | str, looks: Sequence[Look], now: datetime) -> bo
     if isinstance(batch, Batch) and now < batch.expected_at:
         return False
     if not looks or now - looks[-1].at >= _OFTEN_ENOUGH:
-        return not (isinstance(batch, Batch) and batch.final and _there(batch, looks))
+        # a feed that was full may have been longer
+        whole = any(0 < look.listed < _FULL for look in looks if not look.error)
+        return not (isinstance(batch, Batch) and batch.final and whole)
     settling = isinstance(batch, Batch) and batch.promised and now < batch.settles_at + _STILL_SETTLING
     return settling and not (isinstance(batch, Batch) and _there(batch, looks))
 
@@ -116,14 +122,17 @@ def news(source: str, calendar: Calendar, looks: Looks, now: datetime, by: datet
 def _unseen(batch: Batch | str, looks: Looks, now: datetime) -> bool:
     if isinstance(batch, str) or batch.settles_at > now:
         return False
-    return not any(look.at >= batch.settles_at and not look.error for look in looks.get(batch.day, ()))
+    # What is final but was empty may have come late: it is asked for once more on the next day.
+    late = batch.settles_at + _LATE if batch.final else batch.settles_at
+    good = [look for look in looks.get(batch.day, ()) if not look.error]
+    return not any((0 < look.listed < _FULL and look.at >= batch.settles_at) or look.at >= late for look in good)
 
 
 def _there(batch: Batch, looks: Sequence[Look]) -> bool:
     """Return whether the settled list was seen, with papers on it."""
     good = [look for look in looks if not look.error]
-    return any(look.listed for look in good) and any(
-        look.at >= batch.settles_at and (look.listed or look.unmodified) for look in good
+    return any(look.listed or look.dated for look in good) and any(
+        look.at >= batch.settles_at and (look.listed or look.dated or look.unmodified) for look in good
     )
 
 

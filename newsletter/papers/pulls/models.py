@@ -13,6 +13,7 @@ class Pull(SQLModel, table=True):
 
     :ivar started_at: when the run began: the same for all days of it.
     :ivar listed: how many records were listed on that very day.
+    :ivar dated: whether the answer said that it was of that very day, even with nothing new on it.
     :ivar unmodified: whether the source said that nothing changed since it was last asked.
     """
 
@@ -26,6 +27,7 @@ class Pull(SQLModel, table=True):
     finished_at: datetime = Field(sa_type=UTCDateTime)
     received: int = 0
     listed: int = 0
+    dated: bool = False
     unmodified: bool = False
     new: int = 0
     updated: int = 0

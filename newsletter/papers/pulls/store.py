@@ -25,7 +25,7 @@ def looks(session: Session, source: str, since: date) -> dict[date, list[Look]]:
     found: dict[date, list[Look]] = {}
     for pull in session.exec(statement):
         if pull.day is not None:
-            look = Look(pull.finished_at, pull.listed, unmodified=pull.unmodified, error=pull.error)
+            look = Look(pull.finished_at, pull.listed, dated=pull.dated, unmodified=pull.unmodified, error=pull.error)
             found.setdefault(pull.day, []).append(look)
     return found
 
@@ -105,15 +105,19 @@ def _latest(session: Session, condition: sa.ColumnElement[bool] | bool) -> dict[
 
 
 def _failures(session: Session, source: str) -> int:
-    """Return how many runs in a row failed; what counts in a run is its last day: an old one may be gone for good."""
-    last = (
-        select(sa.func.max(Pull.id).label("id")).where(Pull.source == source).group_by(col(Pull.started_at)).subquery()
+    """Return how many runs in a row failed; what counts in a run is its newest day: an old one may be gone for good."""
+    runs = select(Pull.started_at, sa.func.max(Pull.day).label("day")).where(Pull.source == source)
+    newest = runs.group_by(col(Pull.started_at)).subquery()
+    judged = sa.and_(
+        col(Pull.source) == source,
+        newest.c.started_at == col(Pull.started_at),
+        newest.c.day.is_not_distinct_from(col(Pull.day)),
     )
-    good = select(sa.func.max(Pull.id)).join(last, last.c.id == Pull.id).where(Pull.error == "").scalar_subquery()
+    good = select(sa.func.max(Pull.id)).join(newest, judged).where(Pull.error == "").scalar_subquery()
     statement = (
         select(sa.func.count())
         .select_from(Pull)
-        .join(last, last.c.id == Pull.id)
+        .join(newest, judged)
         .where(Pull.error != "", col(Pull.id) > sa.func.coalesce(good, 0))
     )
     return session.exec(statement).one()
