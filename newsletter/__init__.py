@@ -6,7 +6,8 @@ The map, upwards: it is the life of a paper.
 ``clock errors``      time and trouble, as values
 ``db signing``        where rows live; how links prove where they came from
 ``papers``            a **paper** is one work; a **source** is where papers come from; a **pull** runs over sources
-``subscribers``       a **subscriber** is pending, active or unsubscribed; **preferences** are what they asked for
+``subscribers``       a **subscriber** is pending, active or unsubscribed; **preferences** are what they asked for; what
+                      strangers ask for (intake), what readers say of papers (ratings), what changed and who agreed
 ``ranking``           **interests** and papers in, **picks** (paper, score, reason) out; knows neither SQL nor mail
 ``issues``            an **issue** is the dated mail-out with a frozen window; a **digest** is one reader's part of it
 ``rendering``         templates, and the **typeset** issue from which messages are printed
@@ -14,7 +15,9 @@ The map, upwards: it is the life of a paper.
 ``tracking``          an **event** is what came back
 ``app``               the composition root
 ``pulling``           every source asked, politely and at once; what an issue waits for
-``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep
+``steering``          readers change what they get, pause, move; each step can be undone
+``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
+``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
 ====================  =============================================================================
 

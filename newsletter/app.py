@@ -15,11 +15,12 @@ import sqlalchemy as sa
 
 from newsletter import clock
 from newsletter.db import Database
-from newsletter.delivery.printing import Desk, Identity
+from newsletter.delivery.desk import Desk, Identity
 from newsletter.delivery.transports import Transport
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.delivery.transports.smtp import SmtpTransport
 from newsletter.errors import SettingsError, SourceError
+from newsletter.issues.shelf import Shelf
 from newsletter.papers.sources import Details, Source
 from newsletter.papers.sources.arxiv import Arxiv, ArxivDetails
 from newsletter.papers.sources.biorxiv import Biorxiv
@@ -68,6 +69,7 @@ class App:
     details: Details | None = None
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
     stopping: Event = field(default_factory=Event)
 
     @cached_property

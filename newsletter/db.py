@@ -1,9 +1,10 @@
 """The database: one block is one transaction, on SQLite and on PostgreSQL alike."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -62,6 +63,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        # SQLite lets waiting writers sleep and look again, in no order: threads of one process queue up here instead.
+        self._turn = RLock() if self.engine.dialect.name == "sqlite" else nullcontext()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -70,7 +73,7 @@ class Database:
         On SQLite the write lock is taken first (BEGIN IMMEDIATE): a transaction that reads and
         then writes can otherwise lose updates or fail half-way with "database is locked".
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -103,6 +106,21 @@ def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
 def dialect(session: Session) -> str:
     """Return ``"sqlite"`` or ``"postgresql"``."""
     return session.get_bind().dialect.name
+
+
+def take_turn(session: Session, lock: int) -> None:
+    """Wait until no other transaction on PostgreSQL holds `lock`; on SQLite whoever writes is alone anyway."""
+    if dialect(session) == "postgresql":
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+
+
+def forget_deleted(db: Database) -> None:
+    """Let nothing of deleted rows be left in SQLite's log file; PostgreSQL's vacuum does its own."""
+    if db.engine.dialect.name == "sqlite":
+        with db.engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            if raw is not None:
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
@@ -150,6 +168,7 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
             "journal_mode=WAL",
             "synchronous=FULL",  # a handoff mark must survive a power cut
             "foreign_keys=ON",
+            "secure_delete=ON",  # who is erased must not be found in the file's free pages
             f"busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}",
         ):
             connection.execute(f"PRAGMA {pragma}")

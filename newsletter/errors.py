@@ -36,5 +36,9 @@ class SourceRefusedError(SourceError):
     """A source says that what we asked is wrong: asking it for something else may help."""
 
 
+class BusyError(NewsletterError):
+    """We have too much to do just now; the same in a moment will work."""
+
+
 class LeaseLostError(NewsletterError):
     """This worker may no longer touch the delivery: another took over, or its reader has left."""

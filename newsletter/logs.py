@@ -35,6 +35,7 @@ def configure(level: str = "INFO", *, json: bool = False, stream: TextIO | None 
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("newsletter").setLevel(level)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning; ours says it once, in plain words
+    logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)  # it would quote what strangers paste
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

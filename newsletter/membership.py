@@ -1,20 +1,113 @@
-"""Readers join and leave: each step with the mail it asks for, in one transaction."""
+"""Readers join and leave: each step with the mail it asks for, in one transaction.
 
-from collections.abc import Sequence
+What strangers ask for is written down as it comes, the same for every address, and looked at by a worker:
+so no answer, and no time an answer takes, tells who is a subscriber.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlmodel import Session
 
+from newsletter import logs, steering
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Mail
-from newsletter.subscribers import signup
+from newsletter.issues import store as issues
+from newsletter.papers.pasted import PastedPaper
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import Entry, State, Subscriber
-from newsletter.subscribers.preferences import Preferences
+from newsletter.subscribers.addresses import address_hash
+from newsletter.subscribers.changes import store as changes
+from newsletter.subscribers.changes.models import Act
+from newsletter.subscribers.intake import store as intake
+from newsletter.subscribers.intake.limits import ADDRESS_MONTH, Limits, is_flood, refusal
+from newsletter.subscribers.intake.models import Entry as EntryPoint
+from newsletter.subscribers.intake.models import Outcome, SignUp
+from newsletter.subscribers.models import ERASED, Entry, State, Subscriber
+from newsletter.subscribers.preferences import Cadence, Preferences
 from newsletter.tracking import record
 
+_log = logs.get(__name__)
+CONFIRM_WITHIN = timedelta(days=7)  # a sign-up on Friday can still be confirmed on Monday
+REMIND_AFTER = timedelta(hours=24)
+RETURN_WITHIN = timedelta(days=1)
 _NOTICE_WITHIN = timedelta(days=2)
+_FIRST_ISSUE_FROM = timedelta(days=3)  # older ones are no news to anybody
+_PAUSE = timedelta(weeks=4)
+_BATCH = 100
+How = Literal["undo", "weekly", "pause"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What somebody asks for who has not proved that the address is theirs.
+
+    :ivar wishes: ``None`` asks for the link to the preferences only.
+    :ivar client: a hash of who asks; empty for the operator.
+    :ivar said: the words they agree to.
+    """
+
+    email: str
+    wishes: Preferences | None = None
+    liked: tuple[PastedPaper, ...] = ()
+    client: str = ""
+    entry: EntryPoint = EntryPoint.FORM
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A subscriber who is active now; `first` tells whether an issue is on its way to them."""
+
+    subscriber: Subscriber
+    first: bool = False
+
+
+def ask(app: App, asking: Asking) -> None:
+    """Write down a sign-up, or a request for a link: the same work for every address, whoever it belongs to."""
+    now = app.now()
+    _, _, domain = asking.email.rpartition("@")
+    with app.db.session() as session:
+        if asking.client and is_flood(*intake.asked(session, asking.client, now), _limits(app)):
+            _log.warning("flood of sign-ups", entry=asking.entry)
+            return
+        intake.write(
+            session,
+            SignUp(
+                email=asking.email,
+                email_hash=address_hash(asking.email),
+                domain=address_hash(domain),
+                client=asking.client,
+                entry=asking.entry,
+                asked_at=now,
+                wishes=asking.wishes.model_dump(mode="json") if asking.wishes else None,
+                liked=[[each.key, each.title, each.text] for each in asking.liked],
+                said=asking.said,
+            ),
+        )
+    app.wake(None)
+
+
+def admit(app: App) -> int:
+    """Look at what strangers asked for, and mail whom the limits allow; return how many requests there were."""
+    looked, found = 0, _BATCH
+    while found == _BATCH:
+        now = app.now()
+        with app.db.session() as session:
+            waiting = intake.waiting(session, _BATCH)
+            for sign_up in waiting:
+                _admit(session, sign_up, _limits(app), now)
+                session.flush()  # the next one is counted against it
+        found = len(waiting)
+        looked += found
+    return looked
+
+
+def any_waiting(session: Session) -> bool:
+    """Return whether a request waits to be looked at."""
+    return intake.any_waiting(session)
 
 
 def add_subscriber(app: App, email: str, preferences: Preferences, *, confirmed: bool) -> bool:
@@ -28,47 +121,168 @@ def import_subscribers(app: App, entries: Sequence[Entry], *, only_new: bool = F
     now = app.now()
     with app.db.session() as session:
         added, changed = subscribers.write_entries(session, entries, now, only_new=only_new)
-        people = subscribers.by_ids(session, added).values()
-        _ask_to_confirm(session, [person for person in people if person.state == State.PENDING], now)
+        pending = {id_: entry.email for id_, entry in added.items() if entry.state is State.PENDING}
+        _ask_on_operators_word(session, pending, now)
+        agreed = [address_hash(entry.email) for entry in added.values() if entry.state is State.ACTIVE]
+        changes.agree_all(session, agreed, Act.CONFIRMED, now, entry=EntryPoint.OPERATOR, said="told by the operator")
     app.wake(None)
     return len(added), changed
 
 
-def sign_up(app: App, email: str, preferences: Preferences) -> None:
-    """Take a sign-up: whoever it is gets at most one confirmation mail a day."""
-    now = app.now()
+def confirm(app: App, sign_up_id: int, *, said: str = "", token: str = "") -> Confirmed | None:
+    """Make a pending subscriber active, with what this sign-up asked for, and send them the first issue there is.
+
+    :param said: the words they pressed the button under.
+    :param token: a fingerprint of the link.
+    :returns: ``None`` if they left, never were, or somebody else's sign-up is asked for.
+    """
+    now, first = app.now(), False
     with app.db.session() as session:
-        asked = signup.ask(session, email, preferences, now)
-        if asked.confirm:
-            _ask_to_confirm(session, [asked.subscriber], now)
+        sign_up = intake.get(session, sign_up_id)
+        person = subscribers.get(session, sign_up.subscriber_id) if sign_up and sign_up.subscriber_id else None
+        if sign_up is None or person is None or is_over(sign_up, person):
+            return None
+        if subscribers.activate(session, person.id or 0, now):
+            first = _welcome(session, person, sign_up, now)
+            mark = {"entry": sign_up.entry, "token": token}
+            changes.agree(session, sign_up.email_hash, Act.CONFIRMED, now, said=said, **mark)
+        session.flush()
+        session.refresh(person)
     app.wake(None)
+    return Confirmed(person, first)
 
 
-def confirm(app: App, subscriber_id: int) -> Subscriber | None:
-    """Make a pending subscriber active and welcome them; return them, or ``None`` if they left or never were."""
-    now = app.now()
-    with app.db.session() as session:
-        if subscribers.activate(session, subscriber_id, now):
-            once = {subscriber_id: now.isoformat()}
-            deliveries.queue_notices(session, Mail.WELCOME, once, now=now, within=_NOTICE_WITHIN)
-        person = subscribers.get(session, subscriber_id)
-    app.wake(None)
-    return person if person and person.state == State.ACTIVE else None
+def is_over(sign_up: SignUp, person: Subscriber) -> bool:
+    """Return whether a sign-up can no longer be confirmed: leaving ends all that were mailed before."""
+    left = person.unsubscribed_at
+    return person.state == State.UNSUBSCRIBED or bool(left and sign_up.mailed_at and sign_up.mailed_at < left)
 
 
-def unsubscribe(app: App, subscriber_id: int) -> bool:
-    """Let somebody leave; return whether there is such a subscriber.
+def unsubscribe(app: App, subscriber_ids: Collection[int], entry: EntryPoint = EntryPoint.FORM) -> set[int]:
+    """Let people leave; return those of them whom we know.
 
     Every mail asks again right before its final dot.
     """
     now = app.now()
     with app.db.session() as session:
-        if subscribers.leave(session, subscriber_id, now):
-            record.left(session, subscriber_id, now)
-        return subscribers.get(session, subscriber_id) is not None
+        left = subscribers.leave(session, subscriber_ids, now)
+        record.left(session, left, now)
+        changes.agree_all(session, [address_hash(email) for email in left.values()], Act.LEFT, now, entry=entry)
+        return left.keys() | subscribers.known_ids(session, subscriber_ids)
 
 
-def _ask_to_confirm(session: Session, people: Sequence[Subscriber], now: datetime) -> None:
-    """Queue confirmations: one a day to an address, but another one after somebody left and comes back."""
-    once = {person.id or 0: f"{now.date()}:{person.unsubscribed_at or ''}" for person in people}
-    deliveries.queue_notices(session, Mail.CONFIRMATION, once, now=now, within=_NOTICE_WITHIN)
+def come_back(app: App, subscriber_id: int, how: How) -> Subscriber | None:
+    """Undo leaving, with fewer mails or a pause if they like; ``None`` if it is too long ago, or was undone already."""
+    now = app.now()
+    with app.db.session() as session:
+        person = subscribers.come_back(session, subscriber_id, now - RETURN_WITHIN)
+        if person is None:
+            return None
+        if how == "weekly":
+            wishes = person.preferences.model_copy(update={"cadence": Cadence.WEEKLY})
+            steering.change(session, person, wishes, now)
+        elif how == "pause":
+            steering.pause_until(session, person, steering.local_day(person, now) + _PAUSE, now)
+        changes.agree(session, address_hash(person.email), Act.CAME_BACK, now, entry=EntryPoint.FORM, said=how)
+    return person
+
+
+def remind(app: App) -> int:
+    """Remind, once, those who have not confirmed after a day; return how many."""
+    now = app.now()
+    with app.db.session() as session:
+        waiting = intake.to_remind(session, now - REMIND_AFTER, now - CONFIRM_WITHIN + REMIND_AFTER, _BATCH)
+        due = {each.subscriber_id or 0: each for each in waiting}  # the newest one of each
+        intake.mark_reminded(session, list(due), now)
+        allowed = [each for each in due.values() if intake.mailed(session, each, now).address_month <= ADDRESS_MONTH]
+        for each in allowed:
+            _notice(session, Mail.REMINDER, each, now)
+    if allowed:
+        app.wake(None)
+    return len(allowed)
+
+
+def purge(app: App) -> int:
+    """Delete who has not confirmed within 7 days, and what is kept for a while only; return how many people."""
+    now = app.now()
+    with app.db.session() as session:
+        gone = subscribers.purge_pending(session, now - CONFIRM_WITHIN)
+        for subscriber_id in gone:
+            deliveries.forget(session, subscriber_id)
+        intake.forget_old(session, now, CONFIRM_WITHIN)
+        steering.forget_old(session, now)
+    return len(gone)
+
+
+def _admit(session: Session, sign_up: SignUp, limits: Limits, now: datetime) -> None:
+    person = subscribers.find(session, sign_up.email)
+    if sign_up.wishes is None and (person is None or person.state == State.UNSUBSCRIBED):
+        why = "nobody"
+    elif subscribers.suppressed(session, [sign_up.email], but=ERASED):
+        why = "suppressed"
+    else:
+        why = refusal(intake.mailed(session, sign_up, now), limits)
+    if why:
+        sign_up.outcome, sign_up.why = Outcome.REFUSED, why
+        mailed = intake.open_request(session, sign_up) if why == "address" and sign_up.client else None
+        if mailed and sign_up.wishes:  # who corrects what they typed need not wait for tomorrow's mail
+            mailed.wishes, mailed.liked = sign_up.wishes, sign_up.liked
+        return
+    wishes = Preferences.model_validate(sign_up.wishes or {})
+    if person is None:
+        person = subscribers.add(session, sign_up.email, wishes, State.PENDING, now)
+    elif person.state == State.UNSUBSCRIBED:
+        person.state, person.pending_since = State.PENDING, now
+    elif person.state == State.PENDING:
+        person.pending_since = now
+    if sign_up.wishes and person.state != State.ACTIVE:
+        changes.agree(session, sign_up.email_hash, Act.ASKED, now, entry=sign_up.entry, said=sign_up.said)
+    sign_up.subscriber_id, sign_up.outcome, sign_up.mailed_at = person.id, Outcome.MAILED, now
+    session.flush()
+    _notice(session, Mail.LINK if person.state == State.ACTIVE else Mail.CONFIRMATION, sign_up, now)
+
+
+def _welcome(session: Session, person: Subscriber, sign_up: SignUp, now: datetime) -> bool:
+    """Put a sign-up's wishes into force, and queue the latest issue or, where there is none, a welcome."""
+    if sign_up.wishes:
+        subscribers.change_preferences(session, person, Preferences.model_validate(sign_up.wishes))
+    steering.like_all(session, person, [PastedPaper(*each) for each in sign_up.liked], now)
+    subscribers.lift_suppression(session, person.email, ERASED)
+    sign_up.outcome = Outcome.CONFIRMED
+    issue = issues.latest_open(session, now - _FIRST_ISSUE_FROM)
+    if issue is not None:
+        deliveries.queue_one(session, issue.id or 0, person.id or 0, now=now)
+        return True
+    once = {person.id or 0: now.isoformat()}
+    deliveries.queue_notices(session, Mail.WELCOME, once, now=now, within=_NOTICE_WITHIN)
+    return False
+
+
+def _ask_on_operators_word(session: Session, people: Mapping[int, str], now: datetime) -> None:
+    rows = [
+        SignUp(
+            email=email,
+            email_hash=address_hash(email),
+            domain="",
+            client="",
+            entry=EntryPoint.OPERATOR,
+            asked_at=now,
+            outcome=Outcome.MAILED,
+            mailed_at=now,
+            subscriber_id=subscriber_id,
+        ).model_dump(exclude={"id"})
+        for subscriber_id, email in people.items()
+    ]
+    about = intake.write_mailed(session, rows)
+    once = {subscriber_id: str(sign_up_id) for subscriber_id, sign_up_id in about.items()}
+    deliveries.queue_notices(session, Mail.CONFIRMATION, once, now=now, within=_NOTICE_WITHIN, about=about)
+
+
+def _notice(session: Session, mail: Mail, sign_up: SignUp, now: datetime) -> None:
+    who, about = sign_up.subscriber_id or 0, sign_up.id or 0
+    deliveries.queue_notices(session, mail, {who: str(about)}, now=now, within=_NOTICE_WITHIN, about={who: about})
+
+
+def _limits(app: App) -> Limits:
+    settings = app.settings
+    return Limits(settings.signups_per_hour, settings.signups_per_hour_domain, settings.signups_per_hour_client)

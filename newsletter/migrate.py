@@ -1,5 +1,7 @@
 """Bring a database to the current schema, and say when it is not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,7 +19,7 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 
 def migrate(db: Database) -> None:
     """Create or migrate the tables; safe to repeat, also by two processes at once on PostgreSQL."""
-    with db.engine.connect() as connection, connection.begin():
+    with db.engine.connect() as connection, _without_references(connection), connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7237201)"))
         config = _config()
@@ -26,6 +28,20 @@ def migrate(db: Database) -> None:
             command.upgrade(config, "head")
         except CommandError as exc:
             raise NewsletterError(f"the database was made by a newer version: upgrade the program ({exc})") from exc
+
+
+@contextmanager
+def _without_references(connection: sa.Connection) -> Iterator[None]:
+    """Let SQLite put a changed table in the place of one that others refer to (sqlite.org/lang_altertable.html, 7)."""
+    raw = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite" or raw is None:
+        yield
+        return
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
 
 
 def check_schema(db: Database) -> None:

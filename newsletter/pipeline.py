@@ -2,7 +2,8 @@
 
 ``pull`` brings papers in. ``tick`` looks whose hour has come: ``open_issue`` freezes the day's window,
 ``queue`` writes down who is due. ``deliver`` leases a batch, ranks it, prints it and hands it over, until
-nothing is left to do now. ``sweep`` picks up what was left lying. Readers join and leave in between.
+nothing is left to do now. ``sweep`` picks up what was left lying, ``tidy`` throws away what is over. Readers join,
+steer and leave in between.
 ``rehearse`` is the same run without its last step.
 """
 
@@ -11,13 +12,14 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
-from newsletter import logs, pulling
+from newsletter import logs, membership, pulling
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.desk import Desk
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import LedgerMarks
-from newsletter.delivery.printing import Desk, print_digests, print_notices
+from newsletter.delivery.printing import print_digests, print_notices
 from newsletter.errors import InputError, LeaseLostError
 from newsletter.issues import cadence
 from newsletter.issues import store as issues
@@ -94,6 +96,8 @@ def deliver(
     :param budget: begin no batch after that time, but wake a worker to go on.
     """
     _reap(app)
+    if issue_id is None:
+        membership.admit(app)
     tried, started = 0, app.now()
     while (limit is None or tried < limit) and not app.stopping.is_set():
         if budget is not None and app.now() - started >= budget:
@@ -114,7 +118,7 @@ def tick(app: App) -> None:
     now = app.now()
     with app.db.snapshot() as session:
         due = cadence.due_now(issues.groups(session), now)
-        new = {day: deliveries.groups_to_queue(session, issues.slot(day)) for day in {each.day for each in due}}
+        new = {day: deliveries.groups_to_queue(session, issues.slot(day), day) for day in {each.day for each in due}}
         first = {each.day: each.due_at for each in reversed(due) if each.group in new[each.day]}
         waits = {day: _waits(app, session, day, due_at, now) for day, due_at in first.items()}
     for day in sorted(first):
@@ -148,9 +152,17 @@ def sweep(app: App) -> list[int | None]:
     _reap(app)
     with app.db.snapshot() as session:
         due = deliveries.due_issues(session, app.now())
+        if membership.any_waiting(session) and None not in due:
+            due.insert(0, None)
     for issue_id in due:
         app.wake(issue_id)
     return due
+
+
+def tidy(app: App) -> None:
+    """Remind who has not confirmed, and forget what is to be kept for a while only."""
+    membership.remind(app)
+    membership.purge(app)
 
 
 def _reap(app: App) -> None:

@@ -29,6 +29,7 @@ from newsletter.papers.pulls.health import News, shown
 from newsletter.papers.pulls.models import Pull
 from newsletter.papers.sources import Details, Known, Page, Source, jsonl, page
 from newsletter.papers.sources.http import Validators
+from newsletter.subscribers.ratings import store as ratings
 
 _log = logs.get(__name__)
 _IN_ONE_GO = 500  # records
@@ -37,6 +38,7 @@ _MOST_REFUSALS = 20  # in one pull: two bad ids among a hundred
 _SILENCES = 2  # days in a row, until a source is not asked for further ones
 _LOOK_BACK = timedelta(days=8)
 _ASK_AGAIN = timedelta(hours=6)  # about a paper that arXiv did not know
+_NAME_AGAIN = timedelta(days=7)  # about one that a reader named
 _MOST_DETAILS = 1_000  # papers in one pull: some forty seconds at arXiv's pace
 _KEEP = timedelta(days=90)
 Tell = Callable[[int], None]
@@ -97,7 +99,10 @@ def pull(app: App, plan: Plan, tell: Tell = quiet) -> list[Pulled]:
     found = _at_once(
         app.stopping, [partial(_pull_source, app, app.sources[name], plan[name], run, tell) for name in plan]
     )
-    return [report for reports in found for report in reports] + _complete(app, run)
+    reports = [report for each in found for report in each] + _complete(app, run)
+    with app.db.session() as session:
+        ratings.link_known(session)
+    return reports
 
 
 def plan(app: App, days: Sequence[date] | None = None, names: Iterable[str] | None = None) -> Plan:
@@ -266,6 +271,7 @@ def _keep(
         if found is not None and parsed.whole and found.validators != Validators():
             pulls.know(session, {found.url: found.validators}, now)
         papers.mark_asked(session, asked, now)
+        ratings.mark_looked_up(session, [f"arxiv:{each}" for each in asked], now)
     listed = sum(each.listed_at is not None and each.listed_at.date() == day for each in parsed.records)
     return Pulled(
         name,
@@ -287,14 +293,15 @@ def _until(now: datetime, record: PaperRecord) -> PaperRecord:
 
 
 def _complete(app: App, run: datetime) -> list[Pulled]:
-    """Ask arXiv for the real text of listed papers of which it has not told the newest version."""
+    """Ask arXiv for the real text of papers that readers named, and of listed ones of which it has news to tell."""
     details, now = app.details, app.now()
     if details is None:
         return []
     with app.db.snapshot() as session:
         if details.name in _resting(session, now):
             return []
-        wanted = papers.without_details(session, details.name, now - app.settings.window, now - _ASK_AGAIN)
+        wanted = ratings.unknown(session, "arxiv:", now - _NAME_AGAIN, _MOST_DETAILS // 4)
+        wanted += papers.without_details(session, details.name, now - app.settings.window, now - _ASK_AGAIN)
     if not wanted:
         return []
     report, refusals = Pulled(details.name, None), count()

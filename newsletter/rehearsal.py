@@ -8,10 +8,11 @@ from pathlib import Path
 from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.desk import Desk, Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import NoMarks
 from newsletter.delivery.models import DeliveryState, Mail, SkipReason
-from newsletter.delivery.printing import Desk, Prepared, address_digest
+from newsletter.delivery.printing import address_digest
 from newsletter.delivery.store import Accounting, Waiting
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.issues import store as issues

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -72,6 +73,11 @@ class Settings(BaseSettings):
     tracking: Literal["off", "aggregate", "personal"] = "aggregate"
     window_days: int = 7
     wait_minutes: int = 60
+    signups_per_hour: int = 200
+    signups_per_hour_domain: int = 60
+    signups_per_hour_client: int = 5
+    signup_work_bits: int = 0
+    trusted_proxies: str = "127.0.0.1,::1"
     templates_dir: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
@@ -146,6 +152,30 @@ class Settings(BaseSettings):
     def _minutes(cls, value: int) -> int:
         if not 0 <= value <= 720:
             raise ValueError("must be between 0 and 720 minutes")
+        return value
+
+    @field_validator("signups_per_hour", "signups_per_hour_domain", "signups_per_hour_client")
+    @classmethod
+    def _limit(cls, value: int) -> int:
+        if not 1 <= value <= 1_000_000:
+            raise ValueError("must be between 1 and 1000000")
+        return value
+
+    @field_validator("signup_work_bits")
+    @classmethod
+    def _bits(cls, value: int) -> int:
+        if not 0 <= value <= 24:
+            raise ValueError("must be between 0 and 24 bits")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        for part in filter(None, (each.strip() for each in value.split(","))):
+            try:
+                ip_network(part, strict=False)
+            except ValueError:
+                raise ValueError(f"{part} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/8") from None
         return value
 
     @field_validator("http_timeout_seconds")

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -20,9 +21,22 @@ _FUTURE_TOLERANCE = timedelta(minutes=5)  # clocks of two machines may differ
 class Purpose(StrEnum):
     """What a token is for; the purpose is part of what is signed. In brackets: whose id is inside."""
 
-    CONFIRM = "confirm"  # subscriber
+    CONFIRM = "confirm sign-up"  # sign-up
     UNSUBSCRIBE = "unsubscribe"  # subscriber
+    RETURN = "return"  # subscriber: undo right after leaving
+    PREFERENCES = "preferences"  # subscriber
     READ = "read"  # delivery: opens and clicks
+    FEEDBACK = "feedback"  # delivery: what its reader says of its papers
+    NEW_ADDRESS = "new address"  # change of address
+    FORM = "form"  # nobody: when a form was shown
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a token holds: an id, and the second in which it was made."""
+
+    id: int
+    at: datetime
 
 
 class Signer:
@@ -43,17 +57,21 @@ class Signer:
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
     def unsign(self, purpose: Purpose, token: str, *, now: datetime, max_age: timedelta | None = None) -> int:
-        """Return the id inside `token`.
+        """Return the id inside `token`; see `read`."""
+        return self.read(purpose, token, now=now, max_age=max_age).id
+
+    def read(self, purpose: Purpose, token: str, *, now: datetime, max_age: timedelta | None = None) -> Signed:
+        """Return what `token` holds.
 
         :param max_age: age limit; ``None`` for links that never expire.
         :raises TokenError: forged, expired, or signed for another purpose; never says which.
         """
         payload = self._verified(purpose, token)
         id_, seconds = _PAYLOAD.unpack(payload)
-        age = now - datetime.fromtimestamp(seconds, UTC)
-        if age < -_FUTURE_TOLERANCE or (max_age is not None and age > max_age):
+        at = datetime.fromtimestamp(seconds, UTC)
+        if now - at < -_FUTURE_TOLERANCE or (max_age is not None and now - at > max_age):
             raise TokenError("this link is not valid")
-        return int(id_)
+        return Signed(int(id_), at)
 
     def fingerprint(self, text: str) -> str:
         """Return 16 hex digits that nobody without the key can guess, the same for the same `text`."""

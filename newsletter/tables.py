@@ -6,13 +6,17 @@ from newsletter.delivery.models import Attempt, Delivery
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers.models import Paper, PaperKey, StoredRecord, Turn, VoteCount
 from newsletter.papers.pulls.models import KnownAnswer, Pull
+from newsletter.subscribers.changes.models import AddressChange, Consent, PreferenceChange
+from newsletter.subscribers.intake.models import SignUp
 from newsletter.subscribers.models import Subscriber, Suppression
+from newsletter.subscribers.ratings.models import Rating
 from newsletter.tracking.models import Event
 
 TABLES = (
     *(Paper, StoredRecord, PaperKey, VoteCount),
     *(Pull, KnownAnswer, Turn),
-    *(Subscriber, Suppression),
+    *(Subscriber, Suppression, SignUp, Rating),
+    *(PreferenceChange, AddressChange, Consent),
     *(Issue, IssueCandidate),
     *(Delivery, Attempt),
     Event,

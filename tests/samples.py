@@ -1,15 +1,24 @@
 """Papers and readers for tests, as values."""
 
+import email
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from email import policy
+from email.message import EmailMessage
+from urllib.parse import urlsplit
+
+from sqlmodel import select
 
 from newsletter import membership, pipeline, pulling
 from newsletter.app import App
 from newsletter.issues.models import Issue
+from newsletter.membership import Asking
 from newsletter.papers import ledger
 from newsletter.papers.models import PaperRecord
 from newsletter.pulling import Pulled
 from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.intake.models import Outcome, SignUp
 from newsletter.subscribers.models import Entry, State
 from newsletter.subscribers.preferences import Preferences
 
@@ -66,7 +75,7 @@ def add_readers(
     ]
     with app.db.session() as session:
         added, _ = subscribers.write_entries(session, entries, app.now() - joined)
-    return added
+    return list(added)
 
 
 def open_and_queue(app: App, *, any_hour: bool = True) -> Issue:
@@ -80,6 +89,21 @@ def open_and_queue(app: App, *, any_hour: bool = True) -> Issue:
     return issue
 
 
+def sign_up(app: App, email: str, *, client: str = "somebody", **wishes: object) -> int:
+    """Ask as the form does, deliver what follows, and return the id of the newest sign-up that was mailed."""
+    membership.ask(app, Asking(email, Preferences.model_validate(wishes), client=client))
+    pipeline.deliver(app, None)
+    with app.db.snapshot() as session:
+        return max(session.exec(select(SignUp.id).where(SignUp.outcome == Outcome.MAILED)), default=0) or 0
+
+
+def join(app: App, email: str, **wishes: object) -> int:
+    """Sign somebody up who then confirms; return the subscriber's id."""
+    done = membership.confirm(app, sign_up(app, email, **wishes))
+    assert done is not None
+    return done.subscriber.id or 0
+
+
 def joined(app: App, email: str) -> State:
     """Return a subscriber's state."""
     with app.db.snapshot() as session:
@@ -88,4 +112,46 @@ def joined(app: App, email: str) -> State:
     return State(person.state)
 
 
-__all__ = ["HOSTILE", "add_papers", "add_readers", "joined", "membership", "open_and_queue", "pull_days", "record"]
+def mails_of(app: App, to: str = "") -> list[EmailMessage]:
+    """Deliver all that is due now; return the mails of the outbox, or those to one address, in their order."""
+    pipeline.deliver(app, None)
+    for issue_id in pipeline.sweep(app):
+        pipeline.deliver(app, issue_id)
+    files = sorted(app.settings.outbox_dir.glob("*/*.eml"), key=lambda file: int(file.stem))
+    found = [email.message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+    return [each for each in found if to in {"", each["to"]}]
+
+
+def text_of(mail: EmailMessage) -> str:
+    """Return a mail's text part."""
+    part = mail.get_body(("plain",))
+    return str(part.get_content()) if part else ""
+
+
+def paths_in(mail: EmailMessage, room: str) -> list[str]:
+    """Return the paths below ``/room/`` that a mail's text holds, each once, in order."""
+    found = re.findall(rf"https://news\.example\.org(/{room}/\S+)", text_of(mail))
+    return [urlsplit(each).path for each in dict.fromkeys(found)]
+
+
+def paper_ids_in(mail: EmailMessage) -> list[int]:
+    """Return the ids of the papers in a digest, in its order."""
+    return list(dict.fromkeys(int(path.split("/")[3]) for path in paths_in(mail, "f")))
+
+
+__all__ = [
+    "HOSTILE",
+    "add_papers",
+    "add_readers",
+    "join",
+    "joined",
+    "mails_of",
+    "membership",
+    "open_and_queue",
+    "paper_ids_in",
+    "paths_in",
+    "pull_days",
+    "record",
+    "sign_up",
+    "text_of",
+]

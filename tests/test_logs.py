@@ -13,7 +13,7 @@ import pytest
 import structlog
 from fakes import SmtpServer
 from fastapi.testclient import TestClient
-from samples import add_papers, joined, membership, open_and_queue, record
+from samples import add_papers, joined, open_and_queue, record, sign_up
 
 from newsletter import logs, pipeline
 from newsletter.app import App
@@ -43,23 +43,36 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def walk_the_whole_way(app: App) -> list[str]:
-    """Sign up, confirm, read, click and leave; return every secret that was used on the way."""
+    """Sign up, confirm, read, click, steer, move, leave and come back; return every secret that was used on the way."""
     client = TestClient(create_web(app), follow_redirects=False, raise_server_exceptions=False)
-    sign = app.signer.sign
-    confirm, leave = (sign(purpose, 1, now=app.now()) for purpose in (Purpose.CONFIRM, Purpose.UNSUBSCRIBE))
+    ways = (Purpose.CONFIRM, Purpose.PREFERENCES, Purpose.NEW_ADDRESS, Purpose.UNSUBSCRIBE, Purpose.RETURN)
+    tokens = {purpose: app.signer.sign(purpose, 1, now=app.now()) for purpose in ways}
+    confirm, preferences, move, leave, back = tokens.values()
     add_papers(app, [record(1)])
     assert client.post("/subscribe", data={"email": "Ada.Secret@example.org"}).status_code == 200
     pipeline.deliver(app, None)
     assert client.post(f"/confirm/{confirm}").status_code == 200
     pipeline.deliver(app, None)
     pipeline.deliver(app, open_and_queue(app).id)
-    read = [sign(Purpose.READ, id_, now=app.now()) for id_ in range(1, 4)]
+    read = [app.signer.sign(Purpose.READ, id_, now=app.now()) for id_ in range(1, 4)]
     for token in (*read, "bad"):
         client.get(f"/o/{token}.gif")
         client.get(f"/c/{token}/1/page")
+    feedback = app.signer.sign(Purpose.FEEDBACK, 3, now=app.now())
+    assert client.post(f"/f/{feedback}/1/like").status_code == 200
+    assert client.post(f"/preferences/{preferences}", data={"about": "my secret work"}).status_code == 303
+    assert client.get(f"/preferences/{preferences}/export").status_code == 200
+    assert client.post(f"/preferences/{preferences}/address", data={"email": "new.secret@example.org"}).is_success
+    pipeline.deliver(app, None)
+    assert client.post(f"/address/{move}").status_code == 200
+    pipeline.deliver(app, None)
+    assert client.post("/link", data={"email": "new.secret@example.org"}).status_code == 200
+    pipeline.deliver(app, None)
+    assert client.post(f"/u/{leave}").status_code == 200
+    assert client.post(f"/back/{back}").status_code == 200
     assert client.post(f"/u/{leave}").status_code == 200
     assert client.get("/readyz").status_code == 200
-    return [confirm, leave, *read, "Ada.Secret", "ada.secret", "a key for tests", "hunter2"]
+    return [*tokens.values(), *read, feedback, "Secret", "secret", "a key for tests", "hunter2"]
 
 
 def test_the_whole_way_at_debug_logs_no_address_token_or_secret(
@@ -67,7 +80,7 @@ def test_the_whole_way_at_debug_logs_no_address_token_or_secret(
 ) -> None:
     app = make_app(database_url)
     secrets = walk_the_whole_way(app)
-    assert joined(app, "ada.secret@example.org") == State.UNSUBSCRIBED
+    assert joined(app, "new.secret@example.org") == State.UNSUBSCRIBED
     assert "delivery settled" in {line["event"] for line in lines(written)}
     assert [secret for secret in secrets if secret in written.getvalue()] == []
     assert "@" not in written.getvalue()
@@ -80,8 +93,7 @@ def test_a_relay_that_repeats_the_address_does_not_bring_it_into_the_log(
         f"550 5.1.1 <{session.recipient}>: {session.recipient} unknown" if step == "rcpt" else None
     )
     app = make_app(sqlite_url, smtp_url=smtp.url)
-    membership.sign_up(app, "ada.secret@example.org", membership.Preferences())
-    pipeline.deliver(app, None)
+    sign_up(app, "ada.secret@example.org")
     assert smtp.connections
     assert written.getvalue()
     assert "secret" not in written.getvalue()

@@ -23,6 +23,7 @@ def running(app: App) -> Iterator[App]:
             "pull": pipeline.pull,
             "tick": pipeline.tick,
             "sweep": pipeline.sweep,
+            "tidy": pipeline.tidy,
         }
 
         def call(name: str) -> None:

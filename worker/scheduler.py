@@ -16,6 +16,7 @@ SCHEDULE = {
     "pull": CronTrigger(minute="5,20,35,50", timezone="UTC"),
     "tick": CronTrigger(second=0, timezone="UTC"),
     "sweep": IntervalTrigger(seconds=30, timezone="UTC"),
+    "tidy": CronTrigger(minute="10,40", timezone="UTC"),
 }
 
 

@@ -42,6 +42,12 @@ def sweep() -> None:
     pipeline.sweep(newsletter())
 
 
+@celery.task(name="newsletter.tidy", acks_late=True)
+def tidy() -> None:
+    """Remind, and forget what is over."""
+    pipeline.tidy(newsletter())
+
+
 @celery.task(name="newsletter.deliver", acks_late=True)
 def deliver(issue_id: int | None) -> None:
     """Deliver for a while."""

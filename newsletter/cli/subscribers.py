@@ -5,12 +5,13 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from newsletter.cli.frame import LOOK, open_app, print_json, progress
+from newsletter.cli.frame import LOOK, day_option, fail, open_app, print_json, progress
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 cli = typer.Typer(help="Add, show, import and export subscribers.", no_args_is_help=True)
 _CHUNK = 1_000
 _MAX_SHOWN = 50
+_DELIVER_FOR = timedelta(seconds=20)  # confirmations for a long list are the workers' business
 _LIST = typer.Option([], help="May be given several times.")
 
 
@@ -31,9 +33,12 @@ def add(
     author: list[str] = _LIST,
     category: list[str] = _LIST,
     mute: list[str] = _LIST,
+    about: str = typer.Option("", help="What they work on, in a sentence."),
     timezone: str = typer.Option("UTC", help="Such as Europe/Berlin."),
     hour: int = typer.Option(8, help="Local hour from which the mail may come, 0 to 23."),
-    cadence: str = typer.Option("daily", help="daily, weekdays or weekly."),
+    cadence: str = typer.Option("daily", help="daily, weekdays, days, weekly or above_bar."),
+    weekday: list[str] = typer.Option([], help="mon to sun, with --cadence days; may be given several times."),
+    bar: int = typer.Option(60, help="0 to 100, with --cadence above_bar."),
     max_papers: int = typer.Option(10, help="1 to 50."),
     source_news: bool = typer.Option(False, "--source-news", help="Tell them when a source had nothing or was silent."),
     confirmed: bool = typer.Option(False, "--confirmed", help="They have agreed already: no confirmation mail."),
@@ -54,6 +59,9 @@ def add(
             "timezone": timezone,
             "hour": hour,
             "cadence": cadence,
+            "about": about,
+            "weekdays": weekday,
+            "bar": bar,
             "max_papers": max_papers,
             "source_news": source_news,
         },
@@ -133,7 +141,7 @@ def import_(
             if len(chunk) >= _CHUNK:
                 flush()
         flush()
-        pipeline.deliver(app, None)
+        pipeline.deliver(app, None, budget=_DELIVER_FOR)
     if counts["bad"] > _MAX_SHOWN:
         typer.echo(f"newsletter: {counts['bad'] - _MAX_SHOWN} more bad lines", err=True)
     if as_json:
@@ -163,6 +171,7 @@ def unsubscribe(
     from newsletter import membership
     from newsletter.errors import TokenError
     from newsletter.signing import Purpose
+    from newsletter.subscribers.intake.models import Entry
 
     with open_app() as app:
         if "@" in who:
@@ -172,9 +181,55 @@ def unsubscribe(
                 id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, who.removeprefix("unsubscribe").strip(), now=app.now())
             except TokenError:
                 raise InputError("this is neither an address nor a code of ours") from None
-        if not membership.unsubscribe(app, id_):
+        if not membership.unsubscribe(app, [id_], Entry.OPERATOR):
             raise InputError("there is no such subscriber any more")
     typer.echo("unsubscribed")
+
+
+@cli.command()
+def pause(
+    email: str,
+    until: date | None = day_option("--until", "The first day with mail again; at most a year away."),
+    resume: bool = typer.Option(False, "--resume", help="End the pause today."),
+) -> None:
+    """Send somebody no issue before a day; the first one then is the best of what they missed."""
+    from newsletter import steering
+
+    if (until is None) is not resume:
+        fail("either --until YYYY-MM-DD or --resume")
+    with open_app() as app:
+        id_ = _find(app, email).id or 0
+        if until is None:
+            steering.resume(app, id_)
+        else:
+            steering.pause(app, id_, until)
+    typer.echo("the pause is over" if until is None else f"paused until {until}")
+
+
+@cli.command()
+def erase(email: str, yes: bool = typer.Option(False, "--yes", help="Really: it cannot be undone.")) -> None:
+    """Delete somebody and all that is known of them, but a hash of the address and a number in the accounting."""
+    from newsletter import privacy
+
+    with open_app() as app:
+        id_ = _find(app, email).id or 0
+        if not yes:
+            fail("erasing cannot be undone: say --yes if you are sure")
+        privacy.erase(app, id_)
+    typer.echo("erased")
+
+
+@cli.command("export-data")
+def export_data(email: str) -> None:
+    """Print everything that is known of one person, as JSON."""
+    from newsletter import privacy
+    from newsletter.subscribers import store
+
+    with open_app() as app:
+        id_ = _find(app, email).id or 0
+        with app.db.snapshot() as session:
+            person = store.get(session, id_)
+            print_json(privacy.everything(session, person) if person else {})
 
 
 def _find(app: "App", email: str) -> "Subscriber":

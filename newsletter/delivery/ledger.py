@@ -21,7 +21,7 @@ from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, S
 from newsletter.delivery.retry import Outcome
 from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.models import Subscriber
 
 LEASE = timedelta(minutes=2)  # how long the mails of a worker that died wait
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
@@ -43,6 +43,7 @@ class Leased:
     attempts: int
     message_id: str | None
     selection: dict[str, Any] | None
+    about_id: int | None = None
 
 
 def lease(
@@ -72,6 +73,7 @@ def lease(
             *(col(each) for each in (Delivery.id, Delivery.mail, Delivery.subscriber_id, Delivery.attempts)),
             col(Delivery.message_id),
             col(Delivery.selection),
+            col(Delivery.about_id),
         )
     )
     try:
@@ -130,8 +132,9 @@ def mark_handoff(
 
     :raises LeaseLostError: the lease is gone, or the reader left meanwhile: the dot must not be written.
     """
-    wanted = State.PENDING if leased.mail is Mail.CONFIRMATION else State.ACTIVE
-    still_wanted = select(Subscriber.id).where(Subscriber.id == leased.subscriber_id, Subscriber.state == wanted)
+    still_wanted = select(Subscriber.id).where(
+        Subscriber.id == leased.subscriber_id, Subscriber.state == leased.mail.wanted_by
+    )
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.id) == leased.id, *_ours(owner, DeliveryState.LEASED), still_wanted.exists())

@@ -18,7 +18,7 @@ class Envelope:
     """What the headers of one mail need to know.
 
     :ivar list_id: such as ``digest.news.example.org`` (RFC 2919).
-    :ivar unsubscribe_url: one https address, the same as in the body (RFC 8058).
+    :ivar unsubscribe_url: one https address, the same as in the body (RFC 8058); empty for a mail outside the list.
     :ivar feedback_id: ``a:b:c:sender`` as mailbox providers count complaints by.
     """
 
@@ -44,10 +44,7 @@ def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
             f"Subject: {_encoded(envelope.subject, 'Subject')}",
             f"Date: {format_datetime(envelope.date)}",
             f"Message-ID: {envelope.message_id}",
-            f"List-Id: <{envelope.list_id}>",
-            # Never encoded and never folded inside an address: the standard library does both to long ones.
-            f"List-Unsubscribe: <{envelope.unsubscribe_url}>,\r\n <{envelope.unsubscribe_mailto}>",
-            "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+            *_list_headers(envelope),
             f"Feedback-ID: {envelope.feedback_id}",
             "Auto-Submitted: auto-generated",
             "Precedence: bulk",
@@ -64,6 +61,17 @@ def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
             html,
             f"\r\n--{_BOUNDARY}--\r\n".encode(),
         )
+    )
+
+
+def _list_headers(envelope: Envelope) -> tuple[str, ...]:
+    if not envelope.unsubscribe_url:
+        return ()
+    return (
+        f"List-Id: <{envelope.list_id}>",
+        # Never encoded and never folded inside an address: the standard library does both to long ones.
+        f"List-Unsubscribe: <{envelope.unsubscribe_url}>,\r\n <{envelope.unsubscribe_mailto}>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
     )
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from newsletter.db import BigId, UTCDateTime
+from newsletter.subscribers.models import State
 
 
 class Mail(StrEnum):
@@ -15,7 +16,16 @@ class Mail(StrEnum):
 
     DIGEST = "digest"
     CONFIRMATION = "confirmation"
+    REMINDER = "reminder"
     WELCOME = "welcome"
+    LINK = "link"
+    NEW_ADDRESS = "new_address"
+    MOVED = "moved"
+
+    @property
+    def wanted_by(self) -> State:
+        """The state of who is to get it."""
+        return State.PENDING if self in {Mail.CONFIRMATION, Mail.REMINDER} else State.ACTIVE
 
 
 class DeliveryState(StrEnum):
@@ -37,6 +47,7 @@ class SkipReason(StrEnum):
     NOTHING_NEW = "nothing_new"
     NOT_ACTIVE = "not_active"
     SUPPRESSED = "suppressed"
+    PAUSED = "paused"
     UNPRINTABLE = "unprintable"  # our fault: the log has the traceback
 
 
@@ -47,6 +58,8 @@ class Delivery(SQLModel, table=True):
     """One mail to one subscriber.
 
     :ivar notice_key: for a mail outside any issue: the effect it may have only once.
+    :ivar about_id: what such a mail is about: a sign-up, or a change of address.
+    :ivar subscriber_id: stays when the subscriber is erased: the accounting of an issue must still add up.
     :ivar selection: the picks, kept from the handoff on, so that another attempt sends the same.
     """
 
@@ -71,7 +84,8 @@ class Delivery(SQLModel, table=True):
     mail: str = Mail.DIGEST
     issue_id: int | None = Field(default=None, foreign_key="issues.id")
     notice_key: str | None = Field(default=None, unique=True)
-    subscriber_id: int = Field(foreign_key="subscribers.id")
+    about_id: int | None = None
+    subscriber_id: int
     state: str = DeliveryState.QUEUED
     skip_reason: str | None = None
     attempts: int = 0

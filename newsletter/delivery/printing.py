@@ -1,141 +1,28 @@
-"""From leased deliveries to messages: rank the batch, select, compose, print. Reads, never writes."""
+"""From leased deliveries to messages with their headers. Reads, never writes."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from sqlmodel import Session
 
 from newsletter import logs
-from newsletter.delivery import store
+from newsletter.delivery.desk import Desk, Identity, Prepared, freeze
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.message import Envelope, build
 from newsletter.delivery.models import Mail, SkipReason
 from newsletter.delivery.transports import Outgoing
-from newsletter.issues.compose import DigestPick, Edition, Reader, Selection
-from newsletter.issues.models import Issue
-from newsletter.issues.store import Draft
-from newsletter.papers import store as papers
-from newsletter.rendering.letterhead import Letterhead
-from newsletter.rendering.links import Links
+from newsletter.issues.compose import Selection, cadence_words
 from newsletter.rendering.templates import Templates
-from newsletter.rendering.typeset import Press, Printed, quoted_printable
-from newsletter.rendering.views import Tokens
-from newsletter.settings import Sender
-from newsletter.signing import Purpose, Signer
+from newsletter.rendering.typeset import quoted_printable
+from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.changes import store as changes
+from newsletter.subscribers.changes.models import AddressChange
+from newsletter.subscribers.models import ERASED, Subscriber
 
 _log = logs.get(__name__)
-_SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the listing's own day began
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the mails come from, and what signs their links."""
-
-    sender: Sender
-    envelope_domain: str
-    letterhead: Letterhead
-    links: Links
-    signer: Signer
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A reader's mail, all but its address and its delivery: what a dry run shows and a real run sends."""
-
-    subscriber: Subscriber
-    selection: Selection
-    printed: Printed
-    warnings: tuple[str, ...] = ()
-
-
-class Desk:
-    """One issue on the printers' desk: its edition and its press, made once and shared by all batches."""
-
-    def __init__(self, session: Session, draft: Draft, identity: Identity, templates: Templates) -> None:
-        found = papers.by_ids(session, [each.paper_id for each in draft.candidates])
-        self.issue: Issue = draft.issue
-        self.papers = found
-        self._edition = Edition(draft.issue.day, draft.candidates, found, draft.issue.news)
-        # a candidate may have been listed before the window, by another source, and been sent then
-        self._known_since = min(
-            (each.first_listed_at for each in found.values() if each.first_listed_at), default=self.issue.window_start
-        )
-        self._identity = identity
-        self._press = Press(templates.mail(Mail.DIGEST), self._edition, identity.letterhead, identity.links)
-
-    def prepare(
-        self, session: Session, subscriber_ids: Sequence[int], tokens: dict[int, int], now: datetime
-    ) -> dict[int, Prepared | SkipReason]:
-        """Return each subscriber's mail, or why there is none.
-
-        :param tokens: by subscriber, the delivery whose id the links carry; selections kept by earlier
-            attempts of the same issue are sent again as they were.
-        """
-        people = subscribers.by_ids(session, subscriber_ids)
-        barred = subscribers.suppressed(session, [each.email for each in people.values()])
-        found: dict[int, Prepared | SkipReason] = {}
-        for subscriber_id in subscriber_ids:
-            person = people.get(subscriber_id)
-            if person is None or person.state != State.ACTIVE:
-                found[subscriber_id] = SkipReason.NOT_ACTIVE
-            elif person.email in barred:
-                found[subscriber_id] = SkipReason.SUPPRESSED
-            elif not _readable(person):
-                found[subscriber_id] = SkipReason.UNPRINTABLE
-        readers = [people[each] for each in subscriber_ids if each not in found]
-        for person, selection in zip(readers, self._selections(session, readers), strict=True):
-            id_ = person.id or 0
-            found[id_] = (
-                self._print(person, selection, tokens.get(id_, 0), now)
-                if self._edition.worth_a_mail(person.preferences, selection)
-                else SkipReason.NOTHING_NEW
-            )
-        return found
-
-    def _print(
-        self, person: Subscriber, selection: Selection, delivery_id: int, now: datetime
-    ) -> Prepared | SkipReason:
-        try:
-            return self._printed(person, selection, delivery_id, now)
-        except Exception:  # noqa: BLE001  one reader's broken mail must not cost the others theirs
-            _log.exception("mail cannot be printed", subscriber=person.id, issue=self.issue.slot)
-            return SkipReason.UNPRINTABLE
-
-    def _selections(self, session: Session, readers: Sequence[Subscriber]) -> list[Selection]:
-        ids = [person.id or 0 for person in readers]
-        kept = store.kept_selections(session, self.issue.id or 0, ids)
-        sent = store.seen_papers(session, ids, self._known_since - _SEEN_MARGIN)
-        twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
-        # who was sent a paper was sent what turned out to be the same one, too
-        seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
-        fresh = [person for person in readers if (person.id or 0) not in kept]
-        chosen = self._edition.choose([Reader(each.preferences, seen.get(each.id or 0, frozenset())) for each in fresh])
-        new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
-        return [new[person.id] if person.id in new else thaw(kept[person.id or 0]) for person in readers]
-
-    def _printed(self, person: Subscriber, selection: Selection, delivery_id: int, now: datetime) -> Prepared:
-        fitted = self._press.fit(selection)
-        digest = self._edition.compose(person.preferences, fitted)
-        sign = self._identity.signer.sign
-        tokens = Tokens(sign(Purpose.READ, delivery_id, now=now), sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now))
-        left_out = len(selection.picks) - len(fitted.picks)
-        warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
-        return Prepared(person, fitted, self._press.print(digest, tokens), warnings)
-
-
-def _readable(person: Subscriber) -> bool:
-    """Return whether what is kept of a reader's wishes still means something."""
-    try:
-        _ = person.preferences
-    except ValueError:
-        _log.exception("wishes cannot be read", subscriber=person.id)
-        return False
-    return True
 
 
 def print_digests(
@@ -164,7 +51,7 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
     printed = mail.printed
     return _address(
         leased,
-        mail.subscriber,
+        mail.subscriber.email,
         printed.subject,
         (printed.text, printed.html),
         identity,
@@ -179,18 +66,20 @@ def print_notices(
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch of mails outside any issue, and those that are no longer wanted."""
     people = subscribers.by_ids(session, [each.subscriber_id for each in leased])
-    barred = subscribers.suppressed(session, [each.email for each in people.values()])
+    barred = subscribers.suppressed(session, [each.email for each in people.values()], but=ERASED)
+    about = [each.about_id for each in leased if each.about_id and each.mail in _MOVES]
+    moves = changes.address_changes(session, about)
     outgoing: list[Outgoing] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         person = people.get(each.subscriber_id)
-        wanted = State.PENDING if each.mail is Mail.CONFIRMATION else State.ACTIVE
-        if person is None or person.state != wanted:
+        if person is None or person.state != each.mail.wanted_by:
             skipped[each.id] = SkipReason.NOT_ACTIVE
         elif person.email in barred:
             skipped[each.id] = SkipReason.SUPPRESSED
         else:
-            made = _guarded(each, partial(_notice, each, person, templates, identity, now))
+            recipient = _MOVES.get(each.mail, _own_address)(person, moves.get(each.about_id or 0))
+            made = _guarded(each, partial(_notice, each, person, recipient, templates, identity, now))
             if isinstance(made, SkipReason):
                 skipped[each.id] = made
             else:
@@ -198,10 +87,22 @@ def print_notices(
     return outgoing, skipped
 
 
-def _notice(leased: Leased, person: Subscriber, templates: Templates, identity: Identity, now: datetime) -> Outgoing:
-    content = templates.mail(leased.mail).render(notice_values(person, identity, now))
+def _own_address(person: Subscriber, _move: AddressChange | None) -> str:
+    return person.email
+
+
+_MOVES: Mapping[Mail, Callable[[Subscriber, AddressChange | None], str]] = {
+    Mail.NEW_ADDRESS: lambda person, move: move.new_email if move else person.email,
+    Mail.MOVED: lambda person, move: move.old_email if move else person.email,
+}
+
+
+def _notice(
+    leased: Leased, person: Subscriber, recipient: str, templates: Templates, identity: Identity, now: datetime
+) -> Outgoing:
+    content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
     parts = quoted_printable(content.text), quoted_printable(content.html)
-    return _address(leased, person, content.subject, parts, identity, now, "notices", None)
+    return _address(leased, recipient, content.subject, parts, identity, now, "notices", None)
 
 
 def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipReason:
@@ -213,35 +114,27 @@ def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipRea
         return SkipReason.UNPRINTABLE
 
 
-def notice_values(person: Subscriber, identity: Identity, now: datetime) -> dict[str, Any]:
-    """Return what the templates of confirmation and welcome see: nothing that a stranger typed."""
+def notice_values(person: Subscriber, about_id: int, identity: Identity, now: datetime) -> dict[str, Any]:
+    """Return what the templates of mails outside any issue see: nothing that a stranger typed.
+
+    :param about_id: the sign-up or the change of address that the mail is about.
+    """
     sign, id_ = identity.signer.sign, person.id or 0
     return {
         "site": identity.letterhead,
         "hour": person.hour,
         "timezone": person.timezone,
-        "when": {"daily": "every day", "weekdays": "on weekdays", "weekly": "on Mondays"}[person.cadence],
-        "confirm_url": identity.links.confirm(sign(Purpose.CONFIRM, id_, now=now)),
+        "when": cadence_words(person.preferences),
+        "confirm_url": identity.links.confirm(sign(Purpose.CONFIRM, about_id, now=now)),
+        "new_address_url": identity.links.new_address(sign(Purpose.NEW_ADDRESS, about_id, now=now)),
+        "preferences_url": identity.preferences_url(person, now),
         "unsubscribe_url": identity.links.unsubscribe(sign(Purpose.UNSUBSCRIBE, id_, now=now)),
     }
 
 
-def freeze(selection: Selection) -> dict[str, Any]:
-    """Return a selection as the ledger keeps it."""
-    return {
-        "considered": selection.considered,
-        "picks": [[each.paper_id, each.score, each.reason] for each in selection.picks],
-    }
-
-
-def thaw(kept: dict[str, Any]) -> Selection:
-    """Return the selection that `freeze` kept."""
-    return Selection(kept["considered"], tuple(DigestPick(*pick) for pick in kept["picks"]))
-
-
 def _address(
     leased: Leased,
-    person: Subscriber,
+    recipient: str,
     subject: str,
     parts: tuple[bytes, bytes],
     identity: Identity,
@@ -252,16 +145,17 @@ def _address(
     sender, signer = identity.sender, identity.signer
     mark = signer.fingerprint(f"{leased.mail}.{leased.id}.{leased.subscriber_id}")
     message_id = leased.message_id or f"<{folder}.{leased.id}.{mark}@{sender.domain}>"
-    token = signer.sign(Purpose.UNSUBSCRIBE, leased.subscriber_id, now=now)
+    # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
+    token = "" if leased.mail is Mail.NEW_ADDRESS else signer.sign(Purpose.UNSUBSCRIBE, leased.subscriber_id, now=now)
     envelope = Envelope(
         sender_name=sender.name,
         sender_address=sender.address,
-        recipient=person.email,
+        recipient=recipient,
         subject=subject,
         date=now,
         message_id=message_id,
         list_id=f"{leased.mail}.{sender.domain}",
-        unsubscribe_url=identity.links.unsubscribe(token),
+        unsubscribe_url=identity.links.unsubscribe(token) if token else "",
         # read by people at the sender's address, who have a command for it
         unsubscribe_mailto=f"mailto:{sender.address}?subject=unsubscribe%20{token}",
         feedback_id=f"{folder}:{leased.mail}:newsletter:{_sender_id(sender.domain)}",
@@ -271,7 +165,7 @@ def _address(
         folder=folder,
         # an address of its own for each mail tells which one bounced (VERP)
         sender=f"bounce+{leased.id}-{mark[:10]}@{identity.envelope_domain}",
-        recipient=person.email,
+        recipient=recipient,
         message_id=message_id,
         message=build(envelope, *parts),
         selection=freeze(selection) if selection else None,

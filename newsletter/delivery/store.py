@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,8 +10,8 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import UTCDateTime, insert
-from newsletter.delivery.models import Delivery, DeliveryState, Mail
-from newsletter.issues.cadence import Due, Group
+from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail
+from newsletter.issues.cadence import SEND_WITHIN, Due, Group
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
 
@@ -54,6 +54,8 @@ def due_readers(due: Due, *, only: int | None = None) -> SelectOfScalar[int]:
         Subscriber.timezone == group.timezone,
         Subscriber.hour == group.hour,
         Subscriber.cadence == group.cadence,
+        Subscriber.weekdays == group.weekdays,
+        _not_paused(due.day),
         # Who joined after their hour is due at once, but not for a day that was over when they joined.
         sa.or_(col(Subscriber.confirmed_at).is_(None), col(Subscriber.confirmed_at) < due.day_ends_at),
     )
@@ -62,7 +64,11 @@ def due_readers(due: Due, *, only: int | None = None) -> SelectOfScalar[int]:
     return query.order_by(col(Subscriber.id))
 
 
-def groups_to_queue(session: Session, slot: str) -> set[Group]:
+def _not_paused(day: date) -> sa.ColumnElement[bool]:
+    return sa.or_(col(Subscriber.paused_until).is_(None), col(Subscriber.paused_until) <= day)
+
+
+def groups_to_queue(session: Session, slot: str, day: date) -> set[Group]:
     """Return the groups with an active reader who has no delivery in an issue: a tick has nothing to do for others."""
     theirs = (
         select(Delivery.id)
@@ -70,8 +76,8 @@ def groups_to_queue(session: Session, slot: str) -> set[Group]:
         .where(Issue.slot == slot, Delivery.subscriber_id == Subscriber.id)
     )
     statement = (
-        select(Subscriber.timezone, Subscriber.hour, Subscriber.cadence)
-        .where(Subscriber.state == State.ACTIVE, ~theirs.exists())
+        select(Subscriber.timezone, Subscriber.hour, Subscriber.cadence, Subscriber.weekdays)
+        .where(Subscriber.state == State.ACTIVE, ~theirs.exists(), _not_paused(day))
         .distinct()
     )
     return {Group(*row) for row in session.exec(statement)}
@@ -101,15 +107,41 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
     return len(session.execute(statement.returning(Delivery.id)).all())
 
 
-def queue_notices(session: Session, mail: Mail, once: Mapping[int, str], *, now: datetime, within: timedelta) -> None:
+def queue_one(session: Session, issue_id: int, subscriber_id: int, *, now: datetime) -> None:
+    """Queue an issue for one reader, whatever their hour."""
+    values = {
+        "subscriber_id": subscriber_id,
+        "mail": Mail.DIGEST,
+        "issue_id": issue_id,
+        "state": DeliveryState.QUEUED,
+        "attempts": 0,
+        "queued_at": now,
+        "not_before": now,
+        "expires_at": now + SEND_WITHIN,
+    }
+    statement = insert(session, Delivery).values(values)
+    session.execute(statement.on_conflict_do_nothing(index_elements=["issue_id", "subscriber_id"]))
+
+
+def queue_notices(
+    session: Session,
+    mail: Mail,
+    once: Mapping[int, str],
+    *,
+    now: datetime,
+    within: timedelta,
+    about: Mapping[int, int] | None = None,
+) -> None:
     """Queue mails outside any issue.
 
     :param once: by subscriber, what makes a second one of the same mail the same effect: it is not queued again.
+    :param about: by subscriber, the sign-up or the change of address that the mail is about.
     """
     rows = [
         {
             "mail": mail,
             "notice_key": f"{mail}:{subscriber_id}:{effect}",
+            "about_id": (about or {}).get(subscriber_id),
             "subscriber_id": subscriber_id,
             "state": DeliveryState.QUEUED,
             "attempts": 0,
@@ -248,3 +280,37 @@ def unknown_count(session: Session) -> int:
 def get(session: Session, delivery_id: int) -> Delivery | None:
     """Return a delivery by id."""
     return session.get(Delivery, delivery_id)
+
+
+def caught_up(session: Session, subscriber_ids: Sequence[int], issue_id: int) -> dict[int, date]:
+    """Return the day of the last issue that each reader was sent, or may have been sent, other than this one."""
+    statement = (
+        select(Delivery.subscriber_id, sa.func.max(Issue.day))
+        .join(Issue, col(Issue.id) == col(Delivery.issue_id))
+        .where(col(Delivery.subscriber_id).in_(subscriber_ids), col(Delivery.state).in_(_SPENT))
+        .where(col(Delivery.selection).is_not(None), Delivery.issue_id != issue_id)
+        .group_by(col(Delivery.subscriber_id))
+    )
+    return dict(session.exec(statement).all())
+
+
+def of_reader(session: Session, subscriber_id: int) -> list[tuple[Delivery, str]]:
+    """Return a reader's deliveries with their issues' slots, oldest first."""
+    statement = (
+        select(Delivery, sa.func.coalesce(Issue.slot, ""))
+        .join(Issue, col(Issue.id) == col(Delivery.issue_id), isouter=True)
+        .where(Delivery.subscriber_id == subscriber_id)
+        .order_by(col(Delivery.id))
+    )
+    return list(session.exec(statement))
+
+
+def forget(session: Session, subscriber_id: int) -> None:
+    """Keep of a reader's deliveries only what an issue's accounting needs: a number and a state."""
+    theirs = select(Delivery.id).where(Delivery.subscriber_id == subscriber_id)
+    notices = theirs.where(col(Delivery.issue_id).is_(None))
+    session.execute(sa.delete(Attempt).where(col(Attempt.delivery_id).in_(notices)))
+    session.execute(sa.delete(Delivery).where(col(Delivery.id).in_(notices)))
+    session.execute(sa.update(Attempt).where(col(Attempt.delivery_id).in_(theirs)).values(reply=""))
+    blank = {"selection": None, "reply": None, "message_id": None}
+    session.execute(sa.update(Delivery).where(col(Delivery.subscriber_id) == subscriber_id).values(blank))

@@ -6,16 +6,21 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _FIRST_ZONE = timedelta(hours=14)  # the day begins first in Kiribati, UTC+14
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEND_WITHIN = timedelta(hours=20)  # later than that, the next issue is nearer
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Readers who are due together."""
+    """Readers who are due together.
+
+    :ivar weekdays: such as ``mon,wed``; their days, where the cadence is ``days``.
+    """
 
     timezone: str
     hour: int
     cadence: str
+    weekdays: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,11 @@ def due_at(day: date, group: Group) -> datetime:
     return datetime.combine(day, time(group.hour), _zone(group.timezone)).astimezone(UTC)
 
 
-def mails_on(cadence: str, day: date) -> bool:
-    """Return whether readers of that cadence get an issue on a local day; ``weekly`` is Monday."""
-    return {"daily": True, "weekdays": day.weekday() < 5, "weekly": day.weekday() == 0}[cadence]
+def mails_on(group: Group, day: date) -> bool:
+    """Return whether the group gets an issue on a local day; ``weekly`` is Monday."""
+    if group.cadence == "days":
+        return _DAYS[day.weekday()] in group.weekdays.split(",")
+    return {"weekdays": day.weekday() < 5, "weekly": day.weekday() == 0}.get(group.cadence, True)
 
 
 def due_now(groups: Iterable[Group], now: datetime) -> list[Due]:
@@ -56,7 +63,7 @@ def due_now(groups: Iterable[Group], now: datetime) -> list[Due]:
         today = now.astimezone(_zone(group.timezone)).date()
         for day in (today - timedelta(days=1), today):
             at = due_at(day, group)
-            if mails_on(group.cadence, day) and at <= now < at + SEND_WITHIN:
+            if mails_on(group, day) and at <= now < at + SEND_WITHIN:
                 found.append(Due(day, group, at, _ends(day, group), at + SEND_WITHIN))
     return sorted(found, key=_order)
 
@@ -72,7 +79,7 @@ def due_on(
     found = []
     for group in groups:
         at = due_at(day, group)
-        if (any_day or mails_on(group.cadence, day)) and (any_hour or at <= now):
+        if (any_day or mails_on(group, day)) and (any_hour or at <= now):
             found.append(Due(day, group, min(at, now), max(_ends(day, group), now), max(at, now) + SEND_WITHIN))
     return sorted(found, key=_order)
 
@@ -88,8 +95,8 @@ def window(day: date, now: datetime, length: timedelta) -> tuple[datetime, datet
     return midnight - length, min(now, midnight + timedelta(days=1))
 
 
-def _order(due: Due) -> tuple[datetime, str, int, str]:
-    return due.due_at, due.group.timezone, due.group.hour, due.group.cadence
+def _order(due: Due) -> tuple[datetime, str, int, str, str]:
+    return due.due_at, due.group.timezone, due.group.hour, due.group.cadence, due.group.weekdays
 
 
 def _ends(day: date, group: Group) -> datetime:

@@ -2,21 +2,37 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum, auto
 
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
-from newsletter.papers.textclean import bare, shorten, teaser
+from newsletter.papers.textclean import bare, clean, shorten, teaser
+from newsletter.papers.trending import Signals, trending
+from newsletter.ranking.phrases import key_phrases
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
-from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
-from newsletter.subscribers.preferences import Preferences, interest_names
+from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
+from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 from newsletter.subscribers.topics import phrases
 
 _SUBJECT = 60  # characters of the first title in a subject; phones show about that much
 _NAMED = 3  # interests named in the opening line
 _RISING = 5  # upvotes a day that are worth a word
-_NOTHING = "Nothing new for you today"
+_LIKED = 60  # characters of a liked title in a reason
+_LIKE = "like "
+_WEEK = timedelta(days=7)
+_DAY_NAMES = dict(
+    zip(Weekday, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True)
+)
+
+
+class Span(Enum):
+    """What an edition covers: the news of a day, the best of a week, or what a reader missed."""
+
+    DAY = auto()
+    WEEK = auto()
+    CATCH_UP = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +73,47 @@ class Reader:
 
     preferences: Preferences
     seen: frozenset[int]
+    rated: tuple[Rated, ...] = ()
 
 
 class Edition:
     """An issue's candidates, prepared once for all its readers.
 
     :param news: why something is missing, one line for each source.
+    :param span: over more than a day, how old a paper is counts for nothing.
+    :param since: the first day that was missed; `Span.CATCH_UP` needs it.
     """
 
     def __init__(
-        self, day: date, candidates: Sequence[IssueCandidate], papers: dict[int, Paper], news: Sequence[str] = ()
+        self,
+        day: date,
+        candidates: Sequence[IssueCandidate],
+        papers: dict[int, Paper],
+        news: Sequence[str] = (),
+        *,
+        span: Span = Span.DAY,
+        since: date | None = None,
     ) -> None:
         self.day = day
         self.news = tuple(news)
-        self.papers = {each.paper_id: papers[each.paper_id] for each in candidates if each.paper_id in papers}
-        self._talk = {each.paper_id: _talk(each) for each in candidates}
+        self.span = span
+        self._covers, self._nothing = _period(span, day, since)
+        known = [each for each in candidates if each.paper_id in papers]
+        self.papers = {each.paper_id: papers[each.paper_id] for each in known}
+        self._talk = {each.paper_id: _talk(each) for each in known}
+        trends = [each.trend for each in known] if span is Span.DAY else _ageless(known, day)
         self.pool = Pool(
-            [_document(self.papers[each.paper_id], each.trend) for each in candidates if each.paper_id in papers]
+            [_document(self.papers[each.paper_id], trend) for each, trend in zip(known, trends, strict=True)]
         )
 
     def choose(self, readers: Sequence[Reader]) -> list[Selection]:
         """Choose papers for a batch of readers; nothing new gives a selection without picks."""
-        wishes = [Wish(interests(each.preferences), each.preferences.max_papers, each.seen) for each in readers]
+        wishes = [
+            Wish(
+                interests(each.preferences, each.rated), each.preferences.max_papers, each.seen, _bar(each.preferences)
+            )
+            for each in readers
+        ]
         chosen = select(self.pool, wishes)
         return [
             Selection(
@@ -89,8 +124,12 @@ class Edition:
         ]
 
     def worth_a_mail(self, preferences: Preferences, selection: Selection) -> bool:
-        """Return whether there is anything to tell: papers, or for who asked for it why there are none."""
-        return bool(selection.picks or (preferences.source_news and self.news))
+        """Return whether there is anything to tell: papers, or for who asked for it why there are none.
+
+        Nobody who wants a mail only for a paper above their bar gets one for the news.
+        """
+        news = preferences.source_news and preferences.cadence is not Cadence.ABOVE_BAR
+        return bool(selection.picks or (news and self.news))
 
     def compose(self, preferences: Preferences, selection: Selection) -> Digest:
         """Put a selection into words.
@@ -99,7 +138,7 @@ class Edition:
         """
         news = "; ".join(self.news) if preferences.source_news else ""
         if not selection.picks:
-            return Digest(self.day, _NOTHING, news, f"{_NOTHING}. {news}", _why(preferences), ())
+            return Digest(self.day, self._nothing, news, f"{self._nothing}. {news}", _why(preferences), ())
         titles = [bare(self.papers[pick.paper_id].title) for pick in selection.picks]
         first = self.papers[selection.picks[0].paper_id]
         rest = len(titles) - 1
@@ -107,17 +146,61 @@ class Edition:
             day=self.day,
             subject=shorten(titles[0], _SUBJECT) + (f" + {rest} more" if rest else ""),
             preheader=shorten("; ".join(titles[1:4]), 140) or bare(teaser(first.summary, first.abstract, 140)),
-            opening=_opening(preferences, len(titles), selection.considered) + (f". {news}" if news else ""),
+            opening=self._opening(preferences, selection) + (f". {news}" if news else ""),
             why=_why(preferences),
             picks=selection.picks,
         )
 
+    def _opening(self, preferences: Preferences, selection: Selection) -> str:
+        of, considered = self._covers, selection.considered
+        papers = f"{of.new}paper{'' if considered == 1 else 's'}{of.when}"
+        return f"{of.first}{len(selection.picks)} of {considered} {papers}, ranked {_ranked_by(preferences, selection)}"
+
     def _reason(self, pick: Pick) -> str:
         said = self._talk[pick.paper_id]
+        why = []
         if pick.matched:
-            named = " and ".join(f"“{label}”" for label in pick.matched[:2])
-            return f"matches {named}" + (f", {said}" if said else "")
-        return f"trending, {said}" if said else "new"
+            why.append("matches " + " and ".join(f"“{label}”" for label in pick.matched[:2]))
+        titles = [clean(bare(title), _LIKED) for title in pick.resembles]
+        why += [f"{_LIKE}“{title}”, which you liked" if title else f"{_LIKE}a paper that you liked" for title in titles]
+        if not why:
+            return f"trending, {said}" if said else "new"
+        return ", ".join([*why, said] if said else why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Covers:
+    """What stands around the number of papers in an opening line."""
+
+    first: str = ""
+    new: str = ""
+    when: str = ""
+
+
+def _period(span: Span, day: date, since: date | None) -> tuple[_Covers, str]:
+    """Return an edition's own words, and what it says when it has nothing.
+
+    :raises ValueError: a catch-up without its first day.
+    """
+    if span is Span.DAY:
+        return _Covers(new="new "), "Nothing new for you today"
+    if span is Span.WEEK:
+        return _Covers(when=" of this week"), "Nothing new for you this week"
+    if since is None:
+        raise ValueError("a catch-up needs the first day that was missed")
+    start = f"{since.day} {since:%B}" + (f" {since.year}" if since.year != day.year else "")
+    return _Covers("While you were away: ", when=f" since {start}"), f"Nothing new for you since {start}"
+
+
+def _ageless(candidates: Sequence[IssueCandidate], day: date) -> list[float]:
+    """Return how much each candidate is talked about, as if all had been listed on the same day."""
+    end = datetime.combine(day, time(), UTC)
+    signals = [Signals(end - _WEEK, each.upvotes, each.comments, each.stars, each.gained) for each in candidates]
+    return trending(signals, end)
+
+
+def _bar(preferences: Preferences) -> float:
+    return preferences.bar / 100 if preferences.cadence is Cadence.ABOVE_BAR else 0.0
 
 
 def _talk(candidate: IssueCandidate) -> str:
@@ -128,16 +211,20 @@ def _talk(candidate: IssueCandidate) -> str:
     return f"{votes} upvote{'' if votes == 1 else 's'}" + (f", {gained} more a day" if gained >= _RISING else "")
 
 
-def interests(preferences: Preferences) -> Interests:
-    """Return preferences as the ranker sees them."""
+def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interests:
+    """Return preferences as the ranker sees them, with what the reader said of papers."""
+    named = {name.casefold() for name in interest_names(preferences)}
+    about = (phrase for phrase in key_phrases(preferences.about) if phrase.casefold() not in named)
     return Interests(
         wanted=(
             *(Interest(topic, phrases(topic)) for topic in preferences.topics),
             *(Interest(keyword, (keyword,)) for keyword in preferences.keywords),
+            *(Interest(phrase, (phrase,)) for phrase in about),
         ),
         authors=preferences.authors,
         categories=preferences.categories,
         mutes=preferences.mutes,
+        rated=tuple(rated),
     )
 
 
@@ -146,17 +233,27 @@ def _document(paper: Paper, trend: float) -> Document:
     return Document(paper.id or 0, paper.title, body, tuple(paper.authors), tuple(paper.categories), trend)
 
 
-def _opening(preferences: Preferences, shown: int, considered: int) -> str:
-    papers = f"{considered} new paper{'' if considered == 1 else 's'}"
-    names = interest_names(preferences)
-    if not names:
-        return f"{shown} of {papers}, ranked by what is trending"
-    more = len(names) - _NAMED
-    return f"{shown} of {papers}, ranked for {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
+def _ranked_by(preferences: Preferences, selection: Selection) -> str:
+    names = interest_names(preferences) or key_phrases(preferences.about)
+    if names:
+        more = len(names) - _NAMED
+        return f"for {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
+    # who named nothing has no reason "matches", in which their own words could look like this
+    liked = any(pick.reason.startswith(_LIKE) for pick in selection.picks)
+    return "by what you liked" if liked else "by what is trending"
 
 
 def _why(preferences: Preferences) -> str:
-    every = {"daily": "every day", "weekdays": "on weekdays", "weekly": "on Mondays"}[preferences.cadence]
     clock = f"{preferences.hour}:00, {preferences.timezone} time"
     papers = f"{preferences.max_papers} paper{'' if preferences.max_papers == 1 else 's'}"
-    return f"You asked for up to {papers} {every} from {clock}."
+    return f"You asked for up to {papers} {cadence_words(preferences)} from {clock}."
+
+
+def cadence_words(preferences: Preferences) -> str:
+    """Return on which days a reader gets their mail, as it goes on after "your papers come"."""
+    if preferences.cadence is Cadence.DAYS:
+        *others, last = (_DAY_NAMES[day] for day in preferences.weekdays)
+        return f"on {', '.join(others)} and {last}" if others else f"on {last}s"
+    if preferences.cadence is Cadence.ABOVE_BAR:
+        return f"whenever one scores above your bar of {preferences.bar}"
+    return {"daily": "every day", "weekdays": "on weekdays", "weekly": "on Mondays"}[preferences.cadence]

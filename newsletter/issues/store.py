@@ -2,19 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from newsletter.db import insert
 from newsletter.issues.cadence import Group, window
+from newsletter.issues.compose import Edition, Span
 from newsletter.issues.models import Issue, IssueCandidate, IssueState
 from newsletter.papers import store as papers
-from newsletter.papers.models import VoteCount
+from newsletter.papers.models import Paper, VoteCount
 from newsletter.papers.trending import Signals, trending
+from newsletter.ranking.types import Rated
 from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.ratings import store as ratings
+from newsletter.subscribers.ratings.models import Said
 
+_FURTHEST_BACK = timedelta(days=28)  # for who was away: what is older is not news any more
+_MOST = 5_000  # papers in an edition of several weeks
+_WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
+_MOST_RATED = 200  # the newest that one reader said: older taste fades
 _LATELY = timedelta(hours=36)  # older votes say nothing about how fast they grow now
 
 
@@ -24,6 +32,17 @@ class Draft:
 
     issue: Issue
     candidates: tuple[IssueCandidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What a reader said of papers, as the ranker sees it, and which papers these are."""
+
+    rated: tuple[Rated, ...] = ()
+    papers: frozenset[int] = frozenset()
+
+
+NO_RATINGS = Ratings()
 
 
 def slot(day: date) -> str:
@@ -115,10 +134,22 @@ def latest(session: Session, limit: int) -> Sequence[Issue]:
     return session.exec(select(Issue).order_by(col(Issue.day).desc(), col(Issue.id).desc()).limit(limit)).all()
 
 
+def latest_open(session: Session, opened_after: datetime) -> Issue | None:
+    """Return the newest issue that can still be sent to somebody who comes late, and has something to choose from."""
+    some = select(IssueCandidate.paper_id).where(IssueCandidate.issue_id == Issue.id)
+    statement = (
+        select(Issue)
+        .where(Issue.state == IssueState.OPEN, col(Issue.opened_at) > opened_after, some.exists())
+        .order_by(col(Issue.day).desc())
+        .limit(1)
+    )
+    return session.exec(statement).first()
+
+
 def groups(session: Session) -> list[Group]:
     """Return the distinct groups of active readers: some hundreds at most, however many readers there are."""
     statement = (
-        select(Subscriber.timezone, Subscriber.hour, Subscriber.cadence)
+        select(Subscriber.timezone, Subscriber.hour, Subscriber.cadence, Subscriber.weekdays)
         .where(Subscriber.state == State.ACTIVE)
         .distinct()
     )
@@ -134,3 +165,50 @@ def stop(session: Session, issue_id: int, why: str) -> None:
 def resume(session: Session, issue_id: int) -> None:
     """Let a stopped issue go on."""
     session.execute(sa.update(Issue).where(col(Issue.id) == issue_id).values(state=IssueState.OPEN, stopped_why=""))
+
+
+def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date | None = None) -> Edition:
+    """Return an issue's candidates, prepared for choosing.
+
+    :param since: with `Span.CATCH_UP`, the first day that was missed.
+    """
+    issue, chosen = drafted.issue, drafted.candidates
+    if span is Span.CATCH_UP and since is not None:
+        chosen = _listed_since(session, issue, since)
+    found = papers.by_ids(session, [each.paper_id for each in chosen])
+    return Edition(issue.day, chosen, found, issue.news, span=span, since=since)
+
+
+def _listed_since(session: Session, issue: Issue, since: date) -> tuple[IssueCandidate, ...]:
+    start = max(datetime.combine(since, time(), UTC), issue.window_end - _FURTHEST_BACK)
+    listed = papers.listed_between(session, min(start, issue.window_start), issue.window_end)
+    listed.sort(key=lambda paper: (-(paper.upvotes or 0), -(paper.id or 0)))
+    return tuple(
+        IssueCandidate(
+            issue_id=0, paper_id=each.id or 0, trend=0.5, upvotes=each.upvotes, comments=each.comments, stars=each.stars
+        )
+        for each in listed[:_MOST]
+    )
+
+
+def rated(session: Session, subscriber_ids: Sequence[int]) -> dict[int, Ratings]:
+    """Return what readers said of papers, newest first."""
+    said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids).items()}
+    known = papers.by_ids(session, {each.paper_id for words in said.values() for each in words if each.paper_id})
+    return {
+        who: Ratings(
+            tuple(
+                as_rated(each.title, each.text, known.get(each.paper_id or 0), _WEIGHTS[Said(each.said)])
+                for each in words
+            ),
+            frozenset(each.paper_id for each in words if each.paper_id),
+        )
+        for who, words in said.items()
+    }
+
+
+def as_rated(title: str, text: str, paper: Paper | None, weight: float = 1.0) -> Rated:
+    """Return a paper as the ranker sees it; what we know of it beats what a reader pasted."""
+    if paper is not None:
+        return Rated(paper.title, f"{paper.title}\n{paper.abstract or paper.summary}", weight)
+    return Rated(title, f"{title}\n{text}", weight)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from newsletter.db import chunks, dialect, insert
+from newsletter.db import chunks, insert, take_turn
 from newsletter.papers.merge import COUNTS, CROWD, Merged, merge, record_keys
 from newsletter.papers.models import Paper, PaperKey, PaperRecord, Sighting, Stamp, StoredRecord, VoteCount
 from newsletter.papers.store import by_ids
@@ -56,9 +56,8 @@ def upsert(session: Session, records: Sequence[PaperRecord], now: datetime) -> U
 
     The result is what `merge` makes of all records there ever were, in whatever order they came.
     """
-    if dialect(session) == "postgresql":
-        # Two pullers who both miss a paper would both add it, or lock rows in opposite orders; they wait instead.
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+    # Two pullers who both miss a paper would both add it, or lock rows in opposite orders; they wait instead.
+    take_turn(session, _ONE_AT_A_TIME)
     became: dict[int, str] = {}
     for chunk in chunks(sorted(records, key=lambda record: record.key), _CHUNK):
         for paper_id, what in _upsert(session, [Sighting(record, now) for record in chunk], now).items():

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from newsletter.db import chunks
-from newsletter.papers.models import Paper, StoredRecord, VoteCount
+from newsletter.papers.models import Paper, PaperKey, StoredRecord, VoteCount
 
 _CHUNK = 500
 
@@ -91,6 +91,15 @@ def by_ids(session: Session, ids: Iterable[int]) -> dict[int, Paper]:
     found: dict[int, Paper] = {}
     for chunk in chunks(sorted(set(ids)), _CHUNK):
         found |= {paper.id or 0: paper for paper in session.exec(select(Paper).where(col(Paper.id).in_(chunk)))}
+    return found
+
+
+def find(session: Session, keys: Iterable[str]) -> dict[str, Paper]:
+    """Return papers by what they may be recognised by, such as ``arxiv:2608.17253``; the one known first counts."""
+    found: dict[str, Paper] = {}
+    for chunk in chunks(sorted(set(keys)), _CHUNK):
+        statement = select(PaperKey.key, Paper).join(Paper, col(Paper.id) == col(PaperKey.paper_id))
+        found |= dict(session.exec(statement.where(col(PaperKey.key).in_(chunk)).order_by(col(Paper.id).desc())).all())
     return found
 
 

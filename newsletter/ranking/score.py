@@ -7,13 +7,17 @@ from typing import TypeVar
 import numpy as np
 from scipy import sparse
 
-from newsletter.ranking.pool import Mask, Pool, Vector
+from newsletter.ranking.pool import Mask, Pool
+from newsletter.ranking.profile import Profiles, profiles
 from newsletter.ranking.types import Interest, Wish
+from newsletter.ranking.vocabulary import Vector
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
 _WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
+_COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
+_LIKENESS = _WEAK / (_SURE - _COMMON)  # a paper on the subject of what the reader likes is no weak match
 _T = TypeVar("_T", bound=Hashable)
 
 
@@ -21,11 +25,13 @@ _T = TypeVar("_T", bound=Hashable)
 class Scores:
     """Scores of a batch.
 
-    :ivar values: (readers, papers), 0 to 1, -inf where the paper must not be sent.
+    :ivar values: (readers, papers), at most 1; below 0 where it is like what the reader disliked, the more the lower;
+        -inf where the paper must not be sent.
     :ivar wishes: (readers, features), what each reader asked for.
     :ivar matches: (features, papers), how well each paper answers.
     :ivar holds: (features, papers), whether the paper plainly holds what was asked for.
     :ivar labels: a feature's name in the readers' words, by feature.
+    :ivar profiles: what the readers rated.
     """
 
     values: Vector
@@ -33,13 +39,15 @@ class Scores:
     matches: Vector
     holds: Mask
     labels: list[str]
+    profiles: Profiles
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     """Score every paper of the pool for every reader.
 
     ``relevance = W · C`` with W (readers by distinct features) saying who wants what and C (features by
-    papers) how well each paper answers; each distinct feature is looked at once for the whole batch.
+    papers) how well each paper answers; each distinct feature is looked at once for the whole batch. What the
+    readers rated counts as one feature more, which no two readers share.
     """
     features: list[tuple[str, str | Interest]] = [
         *(("interest", each) for each in _distinct(wishes, lambda wish: wish.interests.wanted)),
@@ -51,13 +59,14 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     holds = np.zeros((len(features), len(pool)), dtype=bool)
     for row, (kind, what) in enumerate(features):
         matches[row], holds[row] = _answer(pool, kind, what)
-    relevance = _relative(wanted @ matches)
-    has_wishes = (np.diff(wanted.indptr) > 0)[:, None]
-    mixed = np.where(has_wishes, _RELEVANCE * relevance + (1 - _RELEVANCE) * pool.trend, pool.trend)
-    values: Vector = np.round(mixed, 6).astype(np.float64)  # the order of additions must never decide
+    rated = profiles(pool, wishes)
+    relevance = _relative(wanted @ matches + _alike(rated.likeness))
+    wants = ((np.diff(wanted.indptr) > 0) | rated.likes)[:, None]
+    mixed = _RELEVANCE * relevance + np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
+    values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     values[_barred(pool, wishes)] = -np.inf
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    return Scores(values, wanted, matches, holds, labels)
+    return Scores(values, wanted, matches, holds, labels, rated)
 
 
 def _asked(wish: Wish) -> list[tuple[str, str | Interest]]:
@@ -82,10 +91,19 @@ def _answer(pool: Pool, kind: str, what: str | Interest) -> tuple[Vector, Mask]:
     return held.astype(np.float64) * weight, held
 
 
+def _alike(likeness: Vector) -> Vector:
+    """Return what likeness to rated papers adds to relevance, or takes from it."""
+    distinct: Vector = np.sign(likeness) * np.maximum(np.abs(likeness) - _COMMON, 0.0)
+    return _LIKENESS * distinct
+
+
 def _relative(relevance: Vector) -> Vector:
-    """Scale each reader's row so that their best match is 1, unless even that is weak."""
+    """Scale each reader's row so that their best match is 1, unless even that is weak.
+
+    What is disliked is measured by the same yardstick for everybody, or a good match would excuse it.
+    """
     best = relevance.max(axis=1, initial=_WEAK, keepdims=True)
-    scaled: Vector = relevance / best
+    scaled: Vector = relevance / np.where(relevance < 0, _WEAK, best)
     return scaled
 
 

@@ -3,13 +3,13 @@
 import re
 import unicodedata
 from functools import lru_cache
-from itertools import pairwise
 
 import snowballstemmer
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 # Scripts written without spaces are compared character by character; pairs then act as words.
-_WORD = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])[^\\W_])+")
+_WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
+_ASCII = bytes(ord(chr(byte).lower()) if chr(byte).isalnum() and byte < 128 else 32 for byte in range(256))
 _ABBREVIATIONS = re.compile(r"[b-df-hj-np-tv-xz]+(?:[b-df-hj-np-rtv-xz]|(?<=[b-df-hj-np-tv-xz]{2})u)s")
 _STEMMER = snowballstemmer.stemmer("english")
 _STOP_WORDS = """
@@ -20,29 +20,27 @@ over own per same several shall should since so some such than that the their th
 those through thus to too toward towards under until up upon us use used using very via was we well were what
 when where whether which while who whom whose why will with within without would yet you your
 """
-_STOP = frozenset(_STOP_WORDS.split())
+STOP = frozenset(_STOP_WORDS.split())
 
 
 def words(text: str) -> list[str]:
     """Return the stems of `text` in order, without stop words; accents and case do not count."""
-    return [stem(word) for word in _split(text) if word not in _STOP]
+    return [stem(word) for word in split(text) if word not in STOP]
 
 
 def every_word(text: str) -> list[str]:
     """Return the stems of `text` in order, stop words too: without them off-policy would be a policy."""
-    return [stem(word) for word in _split(text)]
+    return [stem(word) for word in split(text)]
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
+    """Return the words of `text` in order, folded but with their endings."""
+    if text.isascii():
+        return text.encode().translate(_ASCII).decode().split()
     folded = unicodedata.normalize("NFKD", text)
     folded = "".join(char for char in folded if not unicodedata.combining(char)).casefold()
     # NFKD takes Hangul syllables apart; putting them together again keeps one character a syllable
     return _WORD.findall(unicodedata.normalize("NFC", folded))
-
-
-def terms(stems: list[str]) -> list[str]:
-    """Return single stems and pairs of neighbours."""
-    return stems + [f"{one} {two}" for one, two in pairwise(stems)]
 
 
 def name_key(name: str) -> str:

@@ -27,6 +27,20 @@ class Interest:
 
 
 @dataclass(frozen=True, slots=True)
+class Rated:
+    """A paper that a reader said something about.
+
+    :ivar label: its title.
+    :ivar text: its title and abstract.
+    :ivar weight: above 0 liked, below 0 disliked; finite.
+    """
+
+    label: str
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Interests:
     """A reader's wishes as the ranker sees them; a mute is a phrase, an author or a category."""
 
@@ -34,6 +48,7 @@ class Interests:
     authors: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     mutes: tuple[str, ...] = ()
+    rated: tuple[Rated, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +57,13 @@ class Wish:
 
     :ivar limit: the most papers they want.
     :ivar seen: ids of papers they were sent before.
+    :ivar bar: 0 to 1; papers that score below it are left out.
     """
 
     interests: Interests
     limit: int
     seen: frozenset[int] = field(default_factory=frozenset)
+    bar: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +71,11 @@ class Pick:
     """A chosen paper.
 
     :ivar score: 0 to 1.
-    :ivar matched: the reader's own words for what it matches, best first; empty when it is only trending.
+    :ivar matched: the reader's own words for what it matches, best first; empty when no wish is met.
+    :ivar resembles: titles of liked papers that speak for it, best first, at most one.
     """
 
     paper_id: int
     score: float
     matched: tuple[str, ...] = ()
+    resembles: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+FEEDBACK = ("like", "dislike", "more", "less", "mute")
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
@@ -31,3 +33,15 @@ class Links:
     def confirm(self, token: str) -> str:
         """Return the address of the page that confirms a sign-up."""
         return f"{self.base_url}/confirm/{token}"
+
+    def preferences(self, token: str) -> str:
+        """Return the address of a reader's preferences."""
+        return f"{self.base_url}/preferences/{token}"
+
+    def new_address(self, token: str) -> str:
+        """Return the address of the page that confirms a change of address."""
+        return f"{self.base_url}/address/{token}"
+
+    def feedback(self, token: str, paper_id: int) -> dict[str, str]:
+        """Return the addresses by which a reader says something of a paper, by what they say."""
+        return {kind: f"{self.base_url}/f/{token}/{paper_id}/{kind}" for kind in FEEDBACK}

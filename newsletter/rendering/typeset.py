@@ -9,7 +9,7 @@ what stands around it. The result decodes to exactly what rendering the template
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from newsletter.issues.compose import Digest, DigestPick, Edition, Selection
 from newsletter.rendering.letterhead import Letterhead
-from newsletter.rendering.links import Links
+from newsletter.rendering.links import FEEDBACK, Links
 from newsletter.rendering.templates import MailTemplate
 from newsletter.rendering.views import Card, Tokens, card, digest_values
 
@@ -62,7 +62,8 @@ class Press:
         dummy = Digest(day=edition.day, picks=(), **slots)
         # Set twice: once to find where the cards go, then only what stands around them is kept.
         self._subject = _SLOT.split(template.render_subject(self._values(dummy, slots["subject"], [])))
-        placeholder = Card(_slot("title"), "", "", "", {"page": _slot("page")}, _slot("reason"))
+        feedback = dict.fromkeys(FEEDBACK, _slot("page"))
+        placeholder = Card(_slot("title"), "", "", "", {"page": _slot("page")}, feedback, _slot("reason"))
         values = self._values(dummy, slots["subject"], [placeholder])
         self._text = _Galley(template.text, values, placeholder, _plain)
         self._html = _Galley(template.html, values, placeholder, _escaped)
@@ -83,20 +84,19 @@ class Press:
             self._set(pick.paper_id)
         own = {name: getattr(digest, name) for name in _PERSONAL}
         subject = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
-        own |= {"subject": subject, "read": tokens.read, "unsubscribe": tokens.unsubscribe}
+        own |= {"subject": subject} | asdict(tokens)
         html = self._html.print(own, digest.picks)
         return Printed(subject, self._text.print(own, digest.picks), html, len(binascii.a2b_qp(html)))
 
     def _set(self, paper_id: int) -> None:
         if paper_id in self._html.cards:
             return
-        view = card(self._edition.papers[paper_id], self._links, _slot("read"), _slot("reason"))
+        view = card(self._edition.papers[paper_id], self._links, _SLOTS, _slot("reason"))
         self._text.set(paper_id, view)
         self._html.set(paper_id, view)
 
     def _values(self, digest: Digest, subject: str, cards: Sequence[Card]) -> dict[str, Any]:
-        tokens = Tokens(_slot("read"), _slot("unsubscribe"))
-        return digest_values(digest, subject, cards, self._letterhead, self._links, tokens)
+        return digest_values(digest, subject, cards, self._letterhead, self._links, _SLOTS)
 
 
 class _Galley:
@@ -164,6 +164,9 @@ def _piece(text: str) -> bytes:
 
 def _slot(name: str) -> str:
     return Markup(f"\x02{name}\x03")  # noqa: S704  a constant; escaping would not touch it, but would copy it
+
+
+_SLOTS = Tokens(*(_slot(name) for name in ("read", "unsubscribe", "feedback", "preferences")))
 
 
 def _formatted(text: str) -> bytes:

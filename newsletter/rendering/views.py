@@ -33,6 +33,7 @@ class Card:
 
     :ivar teaser: readable text, a link with a label in it as ``[label](address)``.
     :ivar links: addresses by kind: page, pdf, code, project.
+    :ivar feedback: addresses by what the reader says: like, dislike, more, less, mute.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Card:
     organization: str
     teaser: str
     links: Mapping[str, str]
+    feedback: Mapping[str, str]
     reason: str
 
     @property
@@ -58,24 +60,27 @@ class Card:
         return [Link(_LABELS[kind], url) for kind, url in self.links.items() if kind != "page"]
 
 
-def card(paper: Paper, links: Links, token: str, reason: str) -> Card:
-    """Return the card of a paper for the holder of `token`."""
+def card(paper: Paper, links: Links, tokens: "Tokens", reason: str) -> Card:
+    """Return the card of a paper for the holder of `tokens`."""
     return Card(
         title=shorten(bare(paper.title), _TITLE),
         authors=author_line(paper.authors),
         organization=shorten(paper.organization, _ORGANIZATION),
         teaser=teaser(paper.summary, paper.abstract, _TEASER),
-        links=links.paper(token, paper.id or 0, link_targets(paper)),
+        links=links.paper(tokens.read, paper.id or 0, link_targets(paper)),
+        feedback=links.feedback(tokens.feedback, paper.id or 0),
         reason=reason,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The two tokens of a mail: for reading it, and for leaving."""
+    """The tokens of a mail: for reading it, for leaving, for saying something of a paper, and for the preferences."""
 
     read: str
     unsubscribe: str
+    feedback: str
+    preferences: str
 
 
 def digest_values(
@@ -88,5 +93,6 @@ def digest_values(
         "cards": cards,
         "site": letterhead,
         "unsubscribe_url": links.unsubscribe(tokens.unsubscribe),
+        "preferences_url": links.preferences(tokens.preferences),
         "pixel_url": links.pixel(tokens.read),
     }

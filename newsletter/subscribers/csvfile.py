@@ -53,7 +53,7 @@ def row(subscriber: Subscriber) -> list[str]:
         "email": subscriber.email,
         "state": subscriber.state,
     }
-    return [_cell("; ".join(values[name]) if name in LISTS else str(values[name])) for name in COLUMNS]
+    return [_cell("; ".join(value) if isinstance(value := values[name], list) else str(value)) for name in COLUMNS]
 
 
 def _first(reader: Any) -> list[str]:  # noqa: ANN401  csv's reader has no public type

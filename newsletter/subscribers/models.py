@@ -1,7 +1,7 @@
 """A subscriber as a row, and an address that must not be mailed."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -9,6 +9,8 @@ from sqlmodel import Field, SQLModel
 
 from newsletter.db import UTCDateTime
 from newsletter.subscribers.preferences import LISTS, Preferences
+
+ERASED = "erased"  # why an address is suppressed that its owner had erased: their own sign-up lifts it
 
 
 class State(StrEnum):
@@ -20,12 +22,19 @@ class State(StrEnum):
 
 
 class Subscriber(SQLModel, table=True):
-    """A person with an address and their preferences."""
+    """A person with an address and their preferences.
+
+    :ivar weekdays: such as ``mon,wed``.
+    :ivar pending_since: when somebody last asked for them to be subscribed.
+    :ivar paused_from: the local day on which the pause began that ends at `paused_until`, the first day with mail
+        again: that mail is the best of what was missed.
+    :ivar links_since: links to their preferences that were made before this instant are no longer good.
+    """
 
     __tablename__ = "subscribers"
     # An id is never given to somebody else: old links carry it.
     __table_args__ = (
-        sa.Index("ix_subscribers_due", "state", "timezone", "hour", "cadence"),
+        sa.Index("ix_subscribers_due", "state", "timezone", "hour", "cadence", "weekdays"),
         {"sqlite_autoincrement": True},
     )
 
@@ -34,6 +43,7 @@ class Subscriber(SQLModel, table=True):
     email_key: str = Field(unique=True)
     state: str = State.PENDING
     topics: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    about: str = ""
     keywords: list[str] = Field(default_factory=list, sa_type=sa.JSON)
     authors: list[str] = Field(default_factory=list, sa_type=sa.JSON)
     categories: list[str] = Field(default_factory=list, sa_type=sa.JSON)
@@ -41,9 +51,17 @@ class Subscriber(SQLModel, table=True):
     timezone: str = "UTC"
     hour: int = 8
     cadence: str = "daily"
+    weekdays: str = ""
+    bar: int = 60
     max_papers: int = 10
+    language: str = "en"
+    tracking: bool = True
     source_news: bool = False
+    paused_from: date | None = None
+    paused_until: date | None = None
+    links_since: datetime | None = Field(default=None, sa_type=UTCDateTime)
     created_at: datetime = Field(sa_type=UTCDateTime)
+    pending_since: datetime | None = Field(default=None, sa_type=UTCDateTime)
     confirmed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     unsubscribed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
 
@@ -75,4 +93,4 @@ class Suppression(SQLModel, table=True):
 def preference_columns(preferences: Preferences) -> dict[str, object]:
     """Return `preferences` as column values."""
     values = preferences.model_dump(mode="json")
-    return values | {name: list(values[name]) for name in LISTS}
+    return values | {name: list(values[name]) for name in LISTS} | {"weekdays": ",".join(values["weekdays"])}

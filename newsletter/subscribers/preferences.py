@@ -1,12 +1,13 @@
 """What a subscriber asked for, checked. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from newsletter.errors import InputError
 from newsletter.subscribers.addresses import shown
@@ -14,14 +15,47 @@ from newsletter.subscribers.addresses import shown
 MAX_INTERESTS = 100  # in one list
 MAX_INTEREST = 100  # characters
 MAX_PAPERS = 50
+MAX_ABOUT = 1_000  # characters
+MAX_BAR = 100
+LANGUAGES = ("en", "de")
 
 
 class Cadence(StrEnum):
-    """On which local days a subscriber gets a mail; ``weekly`` means Mondays."""
+    """On which local days a subscriber gets a mail.
+
+    ``days`` are the weekdays they chose; ``weekly`` is Monday, with the best of the week; ``above_bar`` is any day
+    on which a paper scores above their bar, and only with such papers.
+    """
 
     DAILY = "daily"
     WEEKDAYS = "weekdays"
+    DAYS = "days"
     WEEKLY = "weekly"
+    ABOVE_BAR = "above_bar"
+
+
+class Weekday(StrEnum):
+    """A local day of the week, Monday first."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a value: an English format, which pages translate, and what goes into it."""
+
+    said: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return it in English."""
+        return self.said % self.values
 
 
 def _tidy(values: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given
@@ -33,10 +67,32 @@ def _tidy(values: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was giv
     return _each_once(filter(None, texts))
 
 
+def _days(value: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given
+    """Take days as a list or as a text such as ``mon; wed``; each counts once, in the order of the week."""
+    parts = value.replace(",", ";").split(";") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        return value
+    named = {part.strip().lower()[:3] if part.strip().lower() in _DAY_NAMES else part.strip() for part in parts}
+    return [each for each in Weekday if each in named] + sorted(named - set(Weekday) - {""})
+
+
+def _line(value: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given
+    if not isinstance(value, str):
+        return value
+    return " ".join("".join(char for char in value if char.isprintable() or char.isspace()).split())
+
+
 def _zone(name: str) -> str:
     if name not in _zones():
-        raise ValueError(f"{shown(name)} is not a time zone such as Europe/Berlin")
+        raise ValueError(shown(name))
     return name
+
+
+_DAY_NAMES = frozenset(
+    name
+    for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    for name in (day, day[:3])
+)
 
 
 @cache  # walking through the zone files takes milliseconds; every row that is read asks
@@ -54,8 +110,13 @@ _Texts = Annotated[
 class Preferences(BaseModel):
     """A subscriber's wishes; every list keeps their own spelling and order.
 
+    :ivar about: what they work on, in their own words, at most 1,000 characters.
+    :ivar weekdays: their days, where the cadence is ``days``.
+    :ivar bar: the score, 0 to 100, that a paper must reach where the cadence is ``above_bar``.
     :ivar hour: local hour from which the mail may be sent, 0 to 23.
     :ivar max_papers: 1 to 50.
+    :ivar language: of pages.
+    :ivar tracking: whether opens and clicks of their mails may be counted, as far as the installation counts any.
     :ivar source_news: whether to be told, in a line of mail, when a source had nothing or did not answer; on a
         day without any paper that line is the mail.
     """
@@ -63,6 +124,7 @@ class Preferences(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     topics: _Texts = ()
+    about: Annotated[str, Field(max_length=MAX_ABOUT), BeforeValidator(_line)] = ""
     keywords: _Texts = ()
     authors: _Texts = ()
     categories: _Texts = ()
@@ -70,8 +132,18 @@ class Preferences(BaseModel):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     hour: Annotated[int, Field(ge=0, le=23)] = 8
     cadence: Cadence = Cadence.DAILY
+    weekdays: Annotated[tuple[Weekday, ...], BeforeValidator(_days)] = ()
+    bar: Annotated[int, Field(ge=0, le=MAX_BAR)] = 60
     max_papers: Annotated[int, Field(ge=1, le=MAX_PAPERS)] = 10
+    language: Literal["en", "de"] = "en"
+    tracking: bool = True
     source_news: bool = False
+
+    @model_validator(mode="after")
+    def _has_days(self) -> "Preferences":
+        if self.cadence is Cadence.DAYS and not self.weekdays:
+            raise ValueError("weekdays")
+        return self
 
 
 LISTS = ("topics", "keywords", "authors", "categories", "mutes")
@@ -82,19 +154,25 @@ def parse_preferences(values: Mapping[str, Any]) -> Preferences:
 
     :raises InputError: naming each field that is wrong.
     """
-    troubles = field_errors(values)
-    if troubles:
-        raise InputError("; ".join(f"{name}: {trouble}" for name, trouble in troubles.items()))
-    return Preferences.model_validate(dict(values))
+    try:
+        return Preferences.model_validate(dict(values))
+    except ValidationError as exc:
+        said = troubles(exc.errors())
+        raise InputError("; ".join(f"{name}: {trouble}" for name, trouble in said.items())) from None
 
 
-def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
+def field_errors(values: Mapping[str, Any]) -> dict[str, Trouble]:
     """Return what is wrong with `values`, by field; empty when they are good."""
     try:
         Preferences.model_validate(dict(values))
     except ValidationError as exc:
-        return {str(error["loc"][0]): _say(error) for error in exc.errors()}
+        return troubles(exc.errors())
     return {}
+
+
+def troubles(errors: Iterable[Any]) -> dict[str, Trouble]:
+    """Return what pydantic found wrong, by field; what is wrong with no field alone is about the weekdays."""
+    return {str(error["loc"][0] if error["loc"] else "weekdays"): _trouble(error) for error in errors}
 
 
 def split_list(text: str, separators: str = ";") -> tuple[str, ...]:
@@ -104,25 +182,45 @@ def split_list(text: str, separators: str = ";") -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(separators[0]) if part.strip())
 
 
-def _say(error: Any) -> str:  # noqa: ANN401, PLR0911  pydantic's ErrorDetails; one line for each kind
-    given = shown(str(error["input"]))
-    match error["type"]:
-        case "int_parsing" | "int_type" | "int_from_float":
-            return f"{given} is not a whole number"
-        case "greater_than_equal" | "less_than_equal":
-            low, high = (0, 23) if error["loc"][0] == "hour" else (1, MAX_PAPERS)
-            return f"{given} is not between {low} and {high}"
-        case "enum":
-            return f"{given} is not one of {', '.join(Cadence)}"
-        case "bool_parsing" | "bool_type":
-            return f"{given} is not yes or no"
-        case "too_long":
-            return f"more than {MAX_INTERESTS} entries"
-        case "string_too_long":
-            return f"{given} is longer than {MAX_INTEREST} characters"
-        case "extra_forbidden":
-            return "is not a preference"
-    return str(error["msg"]).removeprefix("Value error, ")
+_TROUBLES = {
+    "int_parsing": "%(given)s is not a whole number",
+    "int_type": "%(given)s is not a whole number",
+    "int_from_float": "%(given)s is not a whole number",
+    "greater_than_equal": "%(given)s is not between %(low)s and %(high)s",
+    "less_than_equal": "%(given)s is not between %(low)s and %(high)s",
+    "enum": "%(given)s is not one of %(known)s",
+    "literal_error": "%(given)s is not one of %(known)s",
+    "bool_parsing": "%(given)s is not yes or no",
+    "bool_type": "%(given)s is not yes or no",
+    "too_long": "more than %(most)s entries",
+    "string_too_long": "%(given)s is longer than %(most)s characters",
+    "extra_forbidden": "is not a preference",
+}
+_BY_FIELD = {
+    "timezone": "%(given)s is not a time zone such as Europe/Berlin",
+    "weekdays": "choose at least one day",
+}
+_RANGES = {"hour": (0, 23), "max_papers": (1, MAX_PAPERS), "bar": (0, MAX_BAR)}
+_KNOWN: Mapping[str, Iterable[str]] = {"cadence": Cadence, "weekdays": Weekday, "language": LANGUAGES}
+
+
+def _trouble(error: Any) -> Trouble:  # noqa: ANN401  pydantic's ErrorDetails
+    field_ = str(error["loc"][0]) if error["loc"] else "weekdays"
+    low, high = _RANGES.get(field_, (0, 0))
+    said = _TROUBLES.get(error["type"]) or str(error["msg"]).replace("%", "%%")
+    if error["type"] == "value_error":
+        said = _BY_FIELD.get(field_, said)
+    context = error.get("ctx", {})
+    return Trouble(
+        said,
+        {
+            "given": shown(str(error["input"])),
+            "low": low,
+            "high": high,
+            "known": ", ".join(_KNOWN.get(field_, ())),
+            "most": context.get("max_length", MAX_INTERESTS),
+        },
+    )
 
 
 def interest_names(preferences: Preferences) -> tuple[str, ...]:

@@ -56,27 +56,66 @@ def activate(session: Session, subscriber_id: int, now: datetime) -> bool:
     return session.execute(statement).first() is not None
 
 
-def leave(session: Session, subscriber_id: int, now: datetime) -> bool:
-    """Unsubscribe somebody who is pending or active; return whether this call did it."""
+def leave(session: Session, subscriber_ids: Collection[int], now: datetime) -> dict[int, str]:
+    """Unsubscribe those who are pending or active; return the addresses of those whom this call unsubscribed, by id."""
     statement = (
         sa.update(Subscriber)
-        .where(col(Subscriber.id) == subscriber_id, col(Subscriber.state) != State.UNSUBSCRIBED)
+        .where(col(Subscriber.id).in_(subscriber_ids), col(Subscriber.state) != State.UNSUBSCRIBED)
         .values(state=State.UNSUBSCRIBED, unsubscribed_at=now)
-        .returning(col(Subscriber.id))
+        .returning(col(Subscriber.id), col(Subscriber.email))
     )
-    return session.execute(statement).first() is not None
+    rows = session.execute(statement, execution_options={"synchronize_session": False})
+    return {row[0]: row[1] for row in rows}
+
+
+def known_ids(session: Session, subscriber_ids: Collection[int]) -> set[int]:
+    """Return those of the ids that are somebody's."""
+    return {id_ or 0 for id_ in session.exec(select(Subscriber.id).where(col(Subscriber.id).in_(subscriber_ids)))}
+
+
+def come_back(session: Session, subscriber_id: int, left_after: datetime) -> Subscriber | None:
+    """Undo the leaving of somebody who left after an instant; who had not confirmed before is pending again."""
+    person = session.get(Subscriber, subscriber_id)
+    if person is None or person.state != State.UNSUBSCRIBED:
+        return None
+    if person.unsubscribed_at is None or person.unsubscribed_at <= left_after:
+        return None
+    person.state = State.ACTIVE if person.confirmed_at else State.PENDING
+    person.unsubscribed_at = None
+    session.add(person)
+    return person
+
+
+def purge_pending(session: Session, asked_before: datetime) -> list[int]:
+    """Delete those who never confirmed, and let those be unsubscribed again who had left before; return who is gone."""
+    since = sa.func.coalesce(Subscriber.pending_since, Subscriber.created_at)
+    statement = select(Subscriber).where(Subscriber.state == State.PENDING, since < asked_before)
+    gone = []
+    for person in session.exec(statement):
+        if person.confirmed_at is None:
+            gone.append(person.id or 0)
+            session.delete(person)
+        else:
+            person.state = State.UNSUBSCRIBED
+    return gone
+
+
+def delete(session: Session, subscriber: Subscriber) -> None:
+    """Delete a subscriber, and with them what they said and changed."""
+    session.delete(subscriber)
+    session.flush()
 
 
 def write_entries(
     session: Session, entries: Sequence[Entry], now: datetime, *, only_new: bool = False
-) -> tuple[list[int], int]:
+) -> tuple[dict[int, Entry], int]:
     """Add the addresses that are new and give known ones their new preferences; of two spellings the first counts.
 
     The state of a known subscriber stays: an import neither brings back somebody who left nor takes
     anybody out.
 
     :param only_new: leave the preferences of known ones alone, too.
-    :returns: the ids that were added, and how many known ones were changed.
+    :returns: those who were added, by id, and how many known ones were changed.
     """
     wanted = {address_key(entry.email): entry for entry in reversed(entries)}
     known: dict[str, Subscriber] = {}
@@ -97,15 +136,16 @@ def write_entries(
                 "email_key": key,
                 "state": entry.state,
                 "created_at": now,
+                "pending_since": now if entry.state is State.PENDING else None,
                 "confirmed_at": now if entry.state is State.ACTIVE else None,
                 "unsubscribed_at": now if entry.state is State.UNSUBSCRIBED else None,
             },
         )
     if not rows:
-        return [], changed
+        return {}, changed
     fresh = insert(session, Subscriber).on_conflict_do_nothing(index_elements=["email_key"])
-    added = session.execute(fresh.returning(col(Subscriber.id)), rows)
-    return sorted(added.scalars()), changed
+    added = session.execute(fresh.returning(col(Subscriber.id), col(Subscriber.email_key)), rows)
+    return {id_: wanted[key] for id_, key in sorted(tuple(row) for row in added)}, changed
 
 
 def every(session: Session, state: State | None = None) -> Iterator[Subscriber]:
@@ -135,11 +175,22 @@ def suppress(session: Session, email: str, reason: str, now: datetime) -> None:
     session.execute(insert(session, Suppression).values(row).on_conflict_do_nothing(index_elements=["email_hash"]))
 
 
-def suppressed(session: Session, emails: Collection[str]) -> set[str]:
-    """Return those of `emails` that must not be mailed."""
+def lift_suppression(session: Session, email: str, reason: str) -> None:
+    """Let an address be mailed again that is suppressed for this reason."""
+    theirs = col(Suppression.email_hash) == address_hash(email), col(Suppression.reason) == reason
+    session.execute(sa.delete(Suppression).where(*theirs))
+
+
+def suppressed(session: Session, emails: Collection[str], *, but: str = "") -> set[str]:
+    """Return those of `emails` that must not be mailed.
+
+    :param but: a reason that does not count.
+    """
     hashes = {address_hash(email): email for email in emails}
     found: set[str] = set()
     for chunk in chunks(sorted(hashes), _CHUNK):
-        statement = select(Suppression.email_hash).where(col(Suppression.email_hash).in_(chunk))
+        statement = select(Suppression.email_hash).where(
+            col(Suppression.email_hash).in_(chunk), col(Suppression.reason) != but
+        )
         found |= {hashes[each] for each in session.exec(statement)}
     return found

@@ -14,6 +14,11 @@ class Kind(StrEnum):
 
     OPENED = "opened"
     CLICKED = "clicked"
+    LIKED = "liked"
+    DISLIKED = "disliked"
+    MORE = "more"
+    LESS = "less"
+    MUTED = "muted"
     UNSUBSCRIBED = "unsubscribed"
 
 

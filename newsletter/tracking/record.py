@@ -1,5 +1,6 @@
 """Opens and clicks, from a link's token to an event and a target."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -36,9 +37,14 @@ def clicked(session: Session, delivery_id: int, paper_id: int, kind: str, now: d
     _record(session, Kind.CLICKED, delivery_id, now, tracking, paper_id=paper_id, link=kind)
 
 
-def left(session: Session, subscriber_id: int, now: datetime) -> None:
-    """Record that somebody left."""
-    store.record(session, Kind.UNSUBSCRIBED, now, subscriber_id=subscriber_id)
+def left(session: Session, subscriber_ids: Iterable[int], now: datetime) -> None:
+    """Record that people left."""
+    store.record_all(session, Kind.UNSUBSCRIBED, now, subscriber_ids)
+
+
+def spoke(session: Session, kind: Kind, subscriber_id: int, issue_id: int, paper_id: int, now: datetime) -> None:
+    """Record that a reader said something of a paper: their own word, whatever is tracked."""
+    store.record(session, kind, now, issue_id=issue_id, subscriber_id=subscriber_id, paper_id=paper_id)
 
 
 def _record(

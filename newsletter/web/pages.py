@@ -1,26 +1,52 @@
 """Web pages from ``templates/web``."""
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from newsletter.rendering.letterhead import Letterhead
+from newsletter.subscribers.preferences import LANGUAGES
+from newsletter.web import languages
 
 
 class Pages:
-    """Renders pages; each sees the letterhead as ``site``."""
+    """Renders pages; each sees the letterhead as ``site`` and its own language as ``language``."""
 
     def __init__(self, folder: Path, letterhead: Letterhead) -> None:
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(folder),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.globals["site"] = letterhead
+        self._folder = folder
+        self._letterhead = letterhead
+        self._environment = lru_cache(maxsize=len(LANGUAGES))(self._speaking)
 
-    def render(self, name: str, **values: Any) -> str:  # noqa: ANN401  templates take any value
-        """Return a page."""
-        return self._environment.get_template(name).render(values)
+    def render(self, name: str, language: str = languages.DEFAULT, **values: Any) -> str:  # noqa: ANN401  templates take any value
+        """Return a page in `language`, in English if we do not speak that."""
+        spoken = language if language in LANGUAGES else languages.DEFAULT
+        return self._environment(spoken).get_template(name).render(values)
+
+    def gettext(self, language: str) -> Callable[[str], str]:
+        """Return what puts an English text into `language`; placeholders stay."""
+        return partial(languages.translate, language)
+
+    def _speaking(self, language: str) -> jinja2.Environment:
+        environment = environment_in(self._folder, language)
+        environment.globals |= {"site": self._letterhead, "language": language}
+        return environment
+
+
+def environment_in(folder: Path, language: str) -> jinja2.Environment:
+    """Return what reads the templates of `folder` in `language`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.filters["day"] = partial(languages.written_day, language)
+    # The extension adds this method, which types cannot know.
+    environment.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
+    return environment

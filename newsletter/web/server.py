@@ -4,29 +4,51 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from newsletter import __version__, logs
 from newsletter.app import App
-from newsletter.errors import TokenError
-from newsletter.web import confirm, health, metrics, signup, tracking, unsubscribe
+from newsletter.errors import BusyError, TokenError
+from newsletter.subscribers.preferences import troubles
+from newsletter.web import (
+    api,
+    confirm,
+    entrance,
+    feedback,
+    health,
+    metrics,
+    preferences,
+    signup,
+    tracking,
+    unsubscribe,
+)
+from newsletter.web.api import FieldError
+from newsletter.web.deps import show_for
+from newsletter.web.leaving import Leaving
 from newsletter.web.pages import Pages
 
 _log = logs.get(__name__)
-_MAX_BODY_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 512 * 1024  # a few hundred pasted references
+_API = "/api/v1/"
 _HEADERS = {
     b"content-security-policy": b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     b"referrer-policy": b"no-referrer",  # a link's token must not travel on
     b"x-content-type-options": b"nosniff",
 }
 _NO_STORE = b"no-store"
-_TITLES = {400: "That did not work", 404: "Nothing here", 405: "That did not work", 413: "That is too much"}
+_TITLES = {404: "Nothing here", 413: "That is too much"}
+_SAID = {
+    403: "This press came from another site. Please open the page from your mail and press again.",
+    404: "The page you asked for does not exist.",
+}
 
 
 def create_web(app: App) -> FastAPI:
@@ -41,17 +63,22 @@ def create_web(app: App) -> FastAPI:
         redirect_slashes=False,
     )
     web.state.app = app
+    web.state.leaving = Leaving(app)
     web.state.pages = Pages(app.templates.root / "web", app.identity.letterhead)
-    for room in (signup, confirm, unsubscribe, tracking, health, metrics):
+    for room in (signup, confirm, preferences, feedback, unsubscribe, api, tracking, health, metrics):
         web.include_router(room.router)
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     web.add_exception_handler(TokenError, _bad_token)
     web.add_exception_handler(HTTPException, _refusal)
-    web.add_exception_handler(RequestValidationError, _bad_token)  # only a link's path is validated by FastAPI
+    web.add_exception_handler(FieldError, _field_error)
+    web.add_exception_handler(BusyError, _busy)
+    web.add_exception_handler(RequestValidationError, _invalid)
     web.add_exception_handler(Exception, _failure)
     web.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY_BYTES)
     web.add_middleware(_DeclaredLimit)
+    web.add_middleware(_OtherSites)
     web.add_middleware(_SafeHeaders)
+    web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=app.settings.trusted_proxies)
     return web
 
 
@@ -68,6 +95,18 @@ class _DeclaredLimit:
             await answer(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class _OtherSites:
+    """Lets pages of other sites call the API: it knows no cookies, so there is nothing to steal (Fetch, 3.3)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.open = CORSMiddleware(app, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        to_api = scope["type"] == "http" and scope["path"].startswith(_API)
+        await (self.open if to_api else self.app)(scope, receive, send)
 
 
 class _SafeHeaders:
@@ -89,27 +128,54 @@ class _SafeHeaders:
 
 
 async def _bad_token(request: Request, _exc: Exception) -> Response:
-    pages: Pages = request.app.state.pages
-    return HTMLResponse(pages.render("bad_link.html"), status_code=404)
+    app: App = request.app.state.app
+    bits = app.settings.signup_work_bits
+    return show_for(request)("bad_link.html", 404, stamp=entrance.stamp(app), work_bits=bits)
+
+
+async def _invalid(request: Request, exc: Exception) -> Response:
+    """Say what is wrong with a call of the API; elsewhere only a link's path is validated by FastAPI."""
+    if not request.url.path.startswith(_API) or not isinstance(exc, RequestValidationError):
+        return await _bad_token(request, exc)
+    errors = [error for error in exc.errors() if error["loc"][0] == "body"]
+    if any(error["type"] == "json_invalid" for error in errors):
+        return JSONResponse({"errors": {"": "this is no JSON object"}}, 400)
+    inner = [{**error, "loc": error["loc"][1:]} for error in errors]
+    return JSONResponse({"errors": {name: str(trouble) for name, trouble in troubles(inner).items()}}, 422)
+
+
+async def _field_error(_request: Request, exc: Exception) -> Response:
+    field, status = (exc.field, exc.status) if isinstance(exc, FieldError) else ("", 422)
+    return JSONResponse({"errors": {field: str(exc)}}, status)
+
+
+async def _busy(request: Request, exc: Exception) -> Response:
+    headers = {"retry-after": "5"}
+    if request.url.path.startswith(_API):
+        return JSONResponse({"errors": {"": str(exc)}}, 503, headers=headers)
+    show = show_for(request)
+    answer = show("error.html", 503, title=show.say("Sorry"), said=show.say(str(exc)))
+    answer.headers.update(headers)
+    return answer
 
 
 async def _refusal(request: Request, exc: Exception) -> Response:
     status = exc.status_code if isinstance(exc, HTTPException) else 400
     headers = exc.headers if isinstance(exc, HTTPException) else None
-    pages: Pages = request.app.state.pages
-    said = "The page you asked for does not exist." if status == 404 else "Please go back and try again."
-    return HTMLResponse(
-        pages.render("error.html", title=_TITLES.get(status, "That did not work"), said=said),
-        status_code=status,
-        headers=headers,
-    )
+    show = show_for(request)
+    title, said = _TITLES.get(status, "That did not work"), _SAID.get(status, "Please go back and try again.")
+    if request.url.path.startswith(_API):
+        return JSONResponse({"errors": {"": said}}, status, headers=headers)
+    answer = show("error.html", status, title=show.say(title), said=show.say(said))
+    answer.headers.update(headers or {})
+    return answer
 
 
 async def _failure(request: Request, exc: Exception) -> Response:
     _log.error("request failed", route=_route(request), error=type(exc).__name__)
-    pages: Pages = request.app.state.pages
+    show = show_for(request)
     said = "Something went wrong on our side. Nothing was changed; please try again in a minute."
-    answer = HTMLResponse(pages.render("error.html", title="Sorry", said=said), status_code=500)
+    answer = show("error.html", 500, title=show.say("Sorry"), said=show.say(said))
     # This handler stands outside the middleware that puts them on every other answer.
     answer.raw_headers += [*_HEADERS.items(), (b"cache-control", _NO_STORE)]
     return answer

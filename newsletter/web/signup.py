@@ -1,113 +1,149 @@
-"""``/`` and ``/subscribe``: the form, and what is typed into it."""
+"""``/`` and ``/subscribe``: the form, its live sample, and what is typed into it; ``/link`` for who lost theirs."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
-from zoneinfo import available_timezones
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData
 
-from newsletter import membership
-from newsletter.errors import InputError
-from newsletter.subscribers.addresses import parse_address
-from newsletter.subscribers.preferences import (
-    LISTS,
-    Cadence,
-    Preferences,
-    field_errors,
-    parse_preferences,
-    split_list,
-)
-from newsletter.subscribers.topics import TOPICS
-from newsletter.web.deps import AppDep, PagesDep
-from newsletter.web.pages import Pages
+from newsletter import membership, sampling
+from newsletter.app import App
+from newsletter.errors import BusyError
+from newsletter.membership import Asking
+from newsletter.subscribers.preferences import Preferences
+from newsletter.web import entrance, forms, shown
+from newsletter.web.deps import AppDep, Show, ShowDep, show_for
+from newsletter.web.entrance import Evidence
+from newsletter.web.views import Sample
 
 router = APIRouter()
-_MAX_FIELDS = 200
-_MAX_FIELD_CHARS = 4_000
+AGREED = (
+    "First comes one mail to check that the address is yours. Nothing else is sent until you confirm it, "
+    "and every mail has a link to unsubscribe."
+)
 
 
 @router.api_route("/", methods=["GET", "HEAD"], response_class=HTMLResponse)
 @router.api_route("/subscribe", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def form(pages: PagesDep) -> HTMLResponse:
+def form(app: AppDep, show: ShowDep) -> HTMLResponse:
     """Show the empty form."""
-    return _page(pages, typed=_defaults(), errors={})
+    return _page(app, show, typed=forms.as_typed(Preferences(language=show.language)))
 
 
-@router.post("/subscribe", response_class=HTMLResponse)
-async def subscribe(request: Request, app: AppDep, pages: PagesDep) -> HTMLResponse:
-    """Take a sign-up; the answer is the same whether or not the address is known."""
-    try:
-        typed = _typed(await request.form(max_fields=_MAX_FIELDS, max_files=0))
-    except UnicodeError as exc:  # a charset that cannot be decoded, named by the sender
-        raise HTTPException(400) from exc
-    errors = {name: "too long" for name, value in typed.items() if len(str(value)) > _MAX_FIELD_CHARS}
-    errors |= _address_error(typed["email"])
-    values = {
-        name: value for name, value in typed.items() if name in Preferences.model_fields and value not in ("", [])
-    }
-    values |= {name: split_list(typed[name], ",;\n") for name in LISTS if name != "topics"}
-    errors |= field_errors(values)
+@router.post("/subscribe", response_class=HTMLResponse, openapi_extra=forms.described())
+async def subscribe(request: Request, app: AppDep) -> HTMLResponse:
+    """Take a sign-up; the answer is the same whoever's the address is."""
+    fields = await forms.read(request)
+    show = show_for(request, forms.text(fields, "lang"))
+    return await run_in_threadpool(_subscribe, app, show, fields, entrance.client(app, request))
+
+
+@router.post("/subscribe/sample", response_class=HTMLResponse, openapi_extra=forms.described())
+async def sample(request: Request, app: AppDep) -> HTMLResponse:
+    """Show what these wishes would bring, as a piece of the page; nothing is written down."""
+    fields = await forms.read(request)
+    show, typed = show_for(request, forms.text(fields, "lang")), forms.typed(fields)
+    found, notes, _ = await run_in_threadpool(_sample, app, show, typed)
+    return show("_sample.html", sample=found, notes=notes)
+
+
+@router.api_route("/link", methods=["GET", "HEAD"], response_class=HTMLResponse)
+def link_form(app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Ask for the address to which the link goes."""
+    return _link_page(app, show)
+
+
+@router.post("/link", response_class=HTMLResponse, openapi_extra=forms.described("email"))
+async def link(request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Mail a reader their link; the answer is the same whoever's the address is."""
+    fields = await forms.read(request)
+    typed = forms.text(fields, "email")
+    email, errors = forms.address(typed, show)
+    evidence = evidence_of(fields)
     if errors:
-        return _page(pages, typed=typed, errors=errors, status=400)
-    email = parse_address(typed["email"])
-    await run_in_threadpool(membership.sign_up, app, email, parse_preferences(values))
-    return HTMLResponse(pages.render("check_inbox.html", email=email))
+        return _link_page(app, show, typed, errors, status=400)
+    if not entrance.is_machine(evidence):
+        if entrance.needs_another_press(app, evidence, email):
+            return _link_page(app, show, typed)
+        await run_in_threadpool(membership.ask, app, Asking(email, client=entrance.client(app, request)))
+    return show("link_sent.html", email=email)
 
 
-def _typed(form: FormData) -> dict[str, Any]:
-    """Return what was typed, a text for each field and a list for the topics; fields we do not know are ignored."""
-    names = ("email", *Preferences.model_fields)
-    typed: dict[str, Any] = {name: _text(form, name) for name in names if name != "topics"}
-    return typed | {"topics": [_storable(value) for value in form.getlist("topics") if isinstance(value, str)]}
+def evidence_of(fields: FormData) -> Evidence:
+    """Return what a form says of who filled it in."""
+    return Evidence(*(forms.text(fields, name)[:200] for name in ("website", "stamp", "work")))
 
 
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    return _storable(value).strip() if isinstance(value, str) else ""
+def _subscribe(app: App, show: Show, fields: FormData, client: str) -> HTMLResponse:
+    typed = forms.typed(fields)
+    if forms.text(fields, "show") == "sample":
+        return _with_sample(app, show, typed)
+    email, errors = forms.address(typed["email"], show)
+    wishes, wrong = forms.wishes(typed, show)
+    if errors or wishes is None:
+        return _page(app, show, typed=typed, errors=errors | wrong, status=400)
+    evidence = evidence_of(fields)
+    if not entrance.is_machine(evidence):
+        if entrance.needs_another_press(app, evidence, email):
+            return _page(app, show, typed=typed, again=True)
+        liked = sampling.read(app, typed["papers"]).papers
+        membership.ask(app, Asking(email, wishes, liked, client, said=show.say(AGREED)))
+    return show("check_inbox.html", email=email)
 
 
-def _storable(text: str) -> str:
-    """Replace halves of characters, which some charsets can spell and no answer can carry."""
-    return text.encode(errors="replace").decode()
-
-
-def _defaults() -> dict[str, Any]:
-    values = Preferences().model_dump(mode="json")
-    return {"email": ""} | {name: "" if name in LISTS and name != "topics" else values[name] for name in values}
-
-
-def _address_error(text: str) -> dict[str, str]:
+def _sample(app: App, show: Show, typed: Mapping[str, Any]) -> tuple[Sample | None, Sequence[str], dict[str, str]]:
+    """Return a sample, what could not be read, and what is wrong; wishes that are wrong count for nothing."""
+    wishes, errors = forms.wishes(typed, show)
+    if wishes is None:
+        return None, list(errors.values()), errors
     try:
-        parse_address(text)
-    except InputError as exc:
-        return {"email": str(exc) if text else "Please give your mail address."}
-    return {}
+        paste = sampling.read(app, typed["papers"])
+        found = shown.sample(sampling.sample(app, wishes, paste.papers))
+    except BusyError as exc:
+        return None, [show.say(str(exc))], {}
+    return found or Sample(app.now().date(), 0, []), paste.notes, {}
 
 
-def _page(pages: Pages, *, typed: Mapping[str, Any], errors: Mapping[str, str], status: int = 200) -> HTMLResponse:
-    page = pages.render(
+def _with_sample(app: App, show: Show, typed: Mapping[str, Any]) -> HTMLResponse:
+    found, notes, errors = _sample(app, show, typed)
+    return _page(app, show, typed=typed, errors=errors, sample=found, notes=notes, status=400 if errors else 200)
+
+
+def _page(
+    app: App,
+    show: Show,
+    *,
+    typed: Mapping[str, Any],
+    errors: Mapping[str, str] | None = None,
+    sample: Sample | None = None,
+    notes: Sequence[str] = (),
+    again: bool = False,
+    status: int = 200,
+) -> HTMLResponse:
+    return show(
         "subscribe.html",
+        status,
         typed=typed,
-        errors=errors,
-        topics=list(dict.fromkeys((*TOPICS, *typed["topics"]))),
-        zones=_zones(),
-        cadences=list(Cadence),
+        errors=errors or {},
+        choices=forms.choices(typed["topics"]),
+        stamp=entrance.stamp(app),
+        work_bits=app.settings.signup_work_bits,
+        sample=sample,
+        notes=notes,
+        again=again,
     )
-    return HTMLResponse(page, status_code=status)
 
 
-@lru_cache(maxsize=1)
-def _zones() -> Mapping[str, Sequence[tuple[str, str]]]:
-    """Return the zones people live in by continent, each as its name and its place."""
-    continents = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
-    names = sorted(available_timezones())
-    return {
-        continent: [
-            (name, name.partition("/")[2].replace("_", " ")) for name in names if name.startswith(f"{continent}/")
-        ]
-        for continent in continents
-    }
+def _link_page(
+    app: App, show: Show, email: str = "", errors: Mapping[str, str] | None = None, status: int = 200
+) -> HTMLResponse:
+    return show(
+        "link.html",
+        status,
+        typed={"email": email},
+        errors=errors or {},
+        stamp=entrance.stamp(app),
+        work_bits=app.settings.signup_work_bits,
+    )

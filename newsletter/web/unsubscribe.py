@@ -1,31 +1,68 @@
-"""``/u/<token>``: a page with one button on GET; POST leaves, also as one-click (RFC 8058)."""
+"""``/u/<token>``: a page with one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``: the way back."""
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from typing import cast, get_args
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from newsletter import membership
+from newsletter.app import App
 from newsletter.errors import TokenError
+from newsletter.membership import How
 from newsletter.signing import Purpose
-from newsletter.subscribers import store
-from newsletter.web.deps import AppDep, PagesDep
+from newsletter.subscribers.models import State
+from newsletter.web import forms
+from newsletter.web.deps import AppDep, Show, ShowDep
+from newsletter.web.leaving import Leaving
+from newsletter.web.readers import by_unsubscribe, preferences_path, refuse_other_sites
 
-router = APIRouter(prefix="/u")
+router = APIRouter()
+_ONE_CLICK = b"One-Click"  # as urlencoded or as multipart (RFC 8058, section 3.2)
 
 
-@router.api_route("/{token}", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def ask(token: str, app: AppDep, pages: PagesDep) -> HTMLResponse:
-    """Show the button."""
+@router.api_route("/u/{token}", methods=["GET", "HEAD"], response_class=HTMLResponse)
+def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Show the button; what else could be done instead is behind a link of its own that only mails hold."""
+    person = by_unsubscribe(app, token)
+    active = person.state == State.ACTIVE
+    return show.speaking(person.language)("unsubscribe.html", active=active, preferences_url="")
+
+
+@router.post("/u/{token}", response_class=HTMLResponse)
+async def act(token: str, request: Request, app: AppDep, show: ShowDep) -> Response:
+    """Leave at once, whatever the body says: no redirect, no cookie, and a second time is the same as once."""
     id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, token, now=app.now())
-    with app.db.snapshot() as session:
-        person = store.get(session, id_)
+    one_click = _ONE_CLICK in await request.body()  # one that is too long is refused before anything is done
+    leaving: Leaving = request.app.state.leaving
+    if not await leaving.leave(id_):
+        raise TokenError("this link is not valid")
+    if one_click:
+        return PlainTextResponse("unsubscribed\n")  # a mail program shows it to nobody
+    return await run_in_threadpool(_left, app, show, token)
+
+
+def _left(app: App, show: Show, token: str) -> HTMLResponse:
+    person, now = by_unsubscribe(app, token), app.now()
+    lately = person.unsubscribed_at is not None and now - person.unsubscribed_at < membership.RETURN_WITHIN
+    back = f"/back/{app.signer.sign(Purpose.RETURN, person.id or 0, now=now)}" if lately else ""
+    return show.speaking(person.language)("unsubscribed.html", back=back)
+
+
+@router.post("/back/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
+async def come_back(token: str, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Undo leaving, or have fewer mails or a pause instead."""
+    how = forms.text(await forms.read(request), "how") or "undo"
+    if how not in get_args(How):
+        raise HTTPException(400)
+    id_ = app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
+    person = await run_in_threadpool(membership.come_back, app, id_, cast("How", how))
     if person is None:
         raise TokenError("this link is not valid")
-    return HTMLResponse(pages.render("unsubscribe.html"))
-
-
-@router.post("/{token}", response_class=HTMLResponse)
-def act(token: str, app: AppDep, pages: PagesDep) -> HTMLResponse:
-    """Leave at once, whatever the body says: no redirect, no cookie, and a second time is the same as once."""
-    if not membership.unsubscribe(app, app.signer.unsign(Purpose.UNSUBSCRIBE, token, now=app.now())):
-        raise TokenError("this link is not valid")
-    return HTMLResponse(pages.render("unsubscribed.html"))
+    return show.speaking(person.language)(
+        "back.html",
+        how=how,
+        preferences=person.preferences,
+        preferences_url=preferences_path(app, person) if person.state == State.ACTIVE else "",
+        paused_until=person.paused_until if how == "pause" else None,
+    )

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.benchmark
 DAY, SITE, TOKENS = (
     date(2026, 8, 5),
     Letterhead("Daily Papers", "https://news.example.org", "1 Example Street"),
-    Tokens("r" * 38, "u" * 38),
+    Tokens("r" * 38, "u" * 38, "f" * 38, "p" * 38),
 )
 
 
@@ -77,7 +77,7 @@ def test_printing_against_rendering() -> None:
 
     def rendered() -> bytes:
         digest = edition.compose(preferences, selection)
-        cards = [card(papers[each.paper_id], links, TOKENS.read, each.reason) for each in selection.picks]
+        cards = [card(papers[each.paper_id], links, TOKENS, each.reason) for each in selection.picks]
         content = mail.render(digest_values(digest, "", cards, SITE, links, TOKENS))
         message = EmailMessage(policy=SMTP)
         message["From"], message["To"], message["Subject"] = "papers@example.org", "reader@example.org", content.subject

@@ -178,7 +178,7 @@ def test_reader_who_leaves_after_the_body_is_asked_for_gets_no_dot(
 
     def leave(step: str, session: Session) -> str | None:
         if step == "data" and session.recipient.startswith("reader3@"):
-            membership.unsubscribe(app, readers[3])
+            membership.unsubscribe(app, [readers[3]])
         return None
 
     smtp.script = leave

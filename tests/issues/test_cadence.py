@@ -15,7 +15,7 @@ from newsletter import clock, pipeline
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
 from newsletter.issues.cadence import SEND_WITHIN, Group, due_at, due_now, due_on, has_begun, mails_on, window
-from newsletter.subscribers.preferences import Cadence
+from newsletter.subscribers.preferences import Cadence, Weekday
 
 DAY = timedelta(days=1)
 CHANGES = [
@@ -80,22 +80,36 @@ def test_day_begins_first_on_kiritimati_and_last_on_baker() -> None:
     assert has_begun(day, datetime(2030, 1, 1, tzinfo=UTC))
 
 
-def test_weekly_is_monday_and_weekdays_leave_the_weekend_out() -> None:
+@pytest.mark.parametrize(
+    ("cadence", "weekdays", "days"),
+    [
+        ("daily", "", [0, 1, 2, 3, 4, 5, 6]),
+        ("above_bar", "", [0, 1, 2, 3, 4, 5, 6]),
+        ("weekdays", "", [0, 1, 2, 3, 4]),
+        ("weekly", "", [0]),
+        ("days", "sun", [6]),
+        ("days", "mon,wed,sat", [0, 2, 5]),
+        ("days", ",".join(Weekday), [0, 1, 2, 3, 4, 5, 6]),
+        ("daily", "sun", [0, 1, 2, 3, 4, 5, 6]),
+        ("weekly", "sun", [0]),
+    ],
+)
+def test_each_cadence_has_its_days_of_the_week(cadence: str, weekdays: str, days: list[int]) -> None:
     week = [date(2026, 8, 3) + n * DAY for n in range(7)]  # Monday to Sunday
-    assert [mails_on("daily", day) for day in week] == [True] * 7
-    assert [mails_on("weekdays", day) for day in week] == [True] * 5 + [False] * 2
-    assert [mails_on("weekly", day) for day in week] == [True] + [False] * 6
+    group = Group("UTC", 8, cadence, weekdays)
+    assert [day for day in week if mails_on(group, day)] == [week[number] for number in days]
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"])
 def test_cadence_goes_by_the_readers_own_weekday(zone: str) -> None:
-    groups = [Group(zone, 9, cadence) for cadence in Cadence]
+    groups = [Group(zone, 9, cadence, "tue,sun" if cadence is Cadence.DAYS else "") for cadence in Cadence]
     start = datetime(2026, 8, 3, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     due = {(each.group.cadence, each.day) for n in range(7 * 24) for each in due_now(groups, start + n * DAY / 24)}
     monday = date(2026, 8, 3)
     days = {cadence: sorted(day for name, day in due if name == cadence and day >= monday) for cadence in Cadence}
     week = [monday + n * DAY for n in range(7)]
-    assert days == {"daily": week, "weekdays": week[:5], "weekly": week[:1]}
+    some = [week[1], week[6]]
+    assert days == {"daily": week, "weekdays": week[:5], "days": some, "weekly": week[:1], "above_bar": week}
 
 
 def test_who_was_missed_is_due_for_twenty_hours_and_not_a_moment_longer() -> None:

@@ -1,22 +1,41 @@
 """One reader's selection, and what the mail says about itself."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import date
+from dataclasses import asdict, replace
+from datetime import date, timedelta
 
 import pytest
 from conftest import NOW
+from hypothesis import given
+from hypothesis import strategies as st
 from samples import record
 
-from newsletter.issues.compose import DigestPick, Edition, Reader, Selection, interests
+from newsletter.issues.compose import (
+    Digest,
+    DigestPick,
+    Edition,
+    Reader,
+    Selection,
+    Span,
+    cadence_words,
+    interests,
+)
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper, PaperRecord
+from newsletter.ranking.types import Rated
 from newsletter.subscribers.preferences import Preferences
 
 DAY = date(2026, 8, 5)
 
 
-def edition(records: Sequence[PaperRecord], missing: frozenset[int] = frozenset()) -> Edition:
+def edition(
+    records: Sequence[PaperRecord],
+    missing: frozenset[int] = frozenset(),
+    *,
+    span: Span = Span.DAY,
+    since: date | None = None,
+    news: Sequence[str] = (),
+) -> Edition:
     papers = {
         number: Paper.model_validate(asdict(each) | {"id": number, "first_seen_at": NOW, "updated_at": NOW})
         for number, each in enumerate(records, 1)
@@ -25,12 +44,19 @@ def edition(records: Sequence[PaperRecord], missing: frozenset[int] = frozenset(
         IssueCandidate(issue_id=1, paper_id=number, trend=0.5, upvotes=each.upvotes, comments=None)
         for number, each in enumerate(records, 1)
     ]
-    return Edition(DAY, candidates, {number: paper for number, paper in papers.items() if number not in missing})
+    there = {number: paper for number, paper in papers.items() if number not in missing}
+    return Edition(DAY, candidates, there, news, span=span, since=since)
 
 
-def chosen(edition_: Edition, seen: frozenset[int] = frozenset(), **wishes: object) -> Selection:
-    (selection,) = edition_.choose([Reader(Preferences.model_validate(wishes), seen)])
+def chosen(
+    edition_: Edition, seen: frozenset[int] = frozenset(), rated: tuple[Rated, ...] = (), **wishes: object
+) -> Selection:
+    (selection,) = edition_.choose([Reader(Preferences.model_validate(wishes), seen, rated)])
     return selection
+
+
+def digest(edition_: Edition, rated: tuple[Rated, ...] = (), **wishes: object) -> Digest:
+    return edition_.compose(Preferences.model_validate(wishes), chosen(edition_, rated=rated, **wishes))
 
 
 def opening(papers: int, seen: frozenset[int] = frozenset(), **wishes: object) -> str:
@@ -100,6 +126,14 @@ def test_opening_line_names_three_interests_in_the_readers_words(wishes: dict[st
             "You asked for up to 1 paper on weekdays from 0:00, Asia/Tokyo time.",
         ),
         ({"max_papers": 2, "cadence": "weekly"}, "You asked for up to 2 papers on Mondays from 8:00, UTC time."),
+        (
+            {"cadence": "days", "weekdays": ("wed", "mon")},
+            "You asked for up to 10 papers on Monday and Wednesday from 8:00, UTC time.",
+        ),
+        (
+            {"cadence": "above_bar"},
+            "You asked for up to 10 papers whenever one scores above your bar of 60 from 8:00, UTC time.",
+        ),
     ],
 )
 def test_mail_says_what_the_reader_asked_for(wishes: dict[str, object], said: str) -> None:
@@ -150,3 +184,144 @@ def test_topic_stands_for_the_phrases_that_papers_use_and_any_other_for_itself()
 def test_keywords_of_a_paper_are_muted_like_its_text() -> None:
     of = edition([record(1, keywords=("cryptography",)), record(2, authors=("Ada Example",)), record(3)])
     assert [pick.paper_id for pick in chosen(of, mutes=("Cryptography", "ada example")).picks] == [3]
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ("sun", "on Sundays"),
+        ("fri; mon", "on Monday and Friday"),
+        ("mon,tue,wed,thu,fri,sat,sun", "on Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday"),
+    ],
+)
+def test_chosen_days_are_named_in_the_order_of_the_week(days: str, said: str) -> None:
+    assert cadence_words(Preferences.model_validate({"cadence": "days", "weekdays": days})) == said
+
+
+def test_what_readers_write_about_their_work_is_looked_for_like_keywords_unless_they_named_it() -> None:
+    preferences = Preferences(
+        about="I work on protein design, lace and knitting.", keywords=("Lace",), authors=("Knitting",)
+    )
+    assert [each.label for each in interests(preferences).wanted] == ["Lace", "protein design"]
+    of = edition([record(1, "Designs of proteins"), record(2, "Protein designs", upvotes=None)])
+    assert chosen(of, about="I work on protein design").picks[0].reason == "matches “protein design”"
+
+
+def test_opening_line_names_what_they_write_about_when_they_named_nothing() -> None:
+    about = "protein design; lace; knitting; weaving"
+    assert opening(1, about=about) == "1 of 1 new paper, ranked for protein design, lace, knitting and 1 more"
+    assert opening(1, about=about, topics=("graphs",)) == "1 of 1 new paper, ranked for graphs"
+    assert opening(1, about="I study.") == "1 of 1 new paper, ranked by what is trending"
+
+
+WEAVING = Rated("Looms", "Looms\nWeaving wool on looms with warps and wefts.", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("upvotes", "keywords", "title", "reason"),
+    [
+        (None, (), "Looms", "like “Looms”, which you liked"),
+        (12, (), "Looms", "like “Looms”, which you liked, 12 upvotes"),
+        (12, ("wool",), "Looms", "matches “wool”, like “Looms”, which you liked, 12 upvotes"),
+        (None, (), "[Looms](https://example.org/x)\x02", "like “Looms”, which you liked"),
+        (None, (), " ", "like a paper that you liked"),
+        (
+            None,
+            (),
+            "Looms " + "of a rather long title of a paper about wool and other matters",
+            "like “Looms of a rather long title of a paper about wool and…”, which you liked",
+        ),
+    ],
+)
+def test_reason_names_the_liked_paper_that_it_is_like_after_the_wishes(
+    upvotes: int | None, keywords: tuple[str, ...], title: str, reason: str
+) -> None:
+    of = edition([record(1, "Warps and wefts", abstract="Weaving wool on looms.", upvotes=upvotes)])
+    (pick,) = chosen(of, rated=(replace(WEAVING, label=title),), keywords=keywords).picks
+    assert pick.reason == reason
+
+
+def test_opening_line_says_that_likes_decided_when_nothing_else_was_named() -> None:
+    of = edition([record(1, "Warps and wefts", abstract="Weaving wool on looms."), record(2)])
+    assert digest(of, (WEAVING,)).opening == "2 of 2 new papers, ranked by what you liked"
+    assert digest(of, (WEAVING,), topics=("wool",)).opening == "2 of 2 new papers, ranked for wool"
+    unlike = Rated("Zebras", "Zebras\nStripes.", 1.0)
+    assert digest(of, (unlike,)).opening == "2 of 2 new papers, ranked by what is trending"
+    disliked = replace(WEAVING, weight=-1.0)
+    assert digest(of, (disliked,)).opening == "2 of 2 new papers, ranked by what is trending"
+    assert [pick.paper_id for pick in chosen(of, rated=(disliked,)).picks] == [2, 1]
+
+
+def test_bar_counts_only_for_who_wants_a_mail_above_it() -> None:
+    of = edition([record(1, "Warps and wefts", abstract="Weaving wool on looms."), record(2)])
+    wishes = {"keywords": ("wool",), "bar": 60}
+    assert len(chosen(of, **wishes).picks) == 2
+    above = chosen(of, cadence="above_bar", **wishes)
+    assert [pick.paper_id for pick in above.picks] == [1]
+    assert above.considered == 2
+    assert chosen(of, cadence="above_bar", keywords=("wool",), bar=100).picks == ()
+
+
+def test_news_alone_is_no_mail_for_who_wants_one_only_above_their_bar() -> None:
+    of, nothing = edition([], news=("arXiv did not answer",)), Selection(0, ())
+    for cadence, mail in (("daily", True), ("weekly", True), ("above_bar", False)):
+        wishes = {"cadence": cadence, "source_news": True}
+        assert of.worth_a_mail(Preferences.model_validate(wishes), nothing) is mail
+    assert not of.worth_a_mail(Preferences(), nothing)
+
+
+def test_week_and_catch_up_say_what_they_cover() -> None:
+    records = [record(1), record(2)]
+    week = edition(records, span=Span.WEEK)
+    assert digest(week).opening == "2 of 2 papers of this week, ranked by what is trending"
+    assert digest(week, max_papers=1).subject == edition(records).papers[2].title
+    away = edition(records, span=Span.CATCH_UP, since=date(2026, 8, 3))
+    said = digest(away, topics=("graphs",)).opening
+    assert said == "While you were away: 2 of 2 papers since 3 August, ranked for graphs"
+    one = edition(records[:1], span=Span.CATCH_UP, since=date(2025, 12, 30))
+    assert digest(one).opening.startswith("While you were away: 1 of 1 paper since 30 December 2025, ranked")
+    with pytest.raises(ValueError, match="first day"):
+        edition(records, span=Span.CATCH_UP)
+
+
+def test_edition_without_anything_says_for_how_long() -> None:
+    news, wishes = ("arXiv did not answer",), {"source_news": True}
+    assert digest(edition([], news=news), **wishes).subject == "Nothing new for you today"
+    week = digest(edition([], span=Span.WEEK, news=news), **wishes)
+    assert week.opening == "Nothing new for you this week. arXiv did not answer"
+    away = edition([], span=Span.CATCH_UP, since=date(2026, 8, 3), news=news)
+    assert digest(away, **wishes).subject == "Nothing new for you since 3 August"
+
+
+_counts = st.one_of(st.none(), st.integers(0, 100))
+
+
+@given(st.lists(st.tuples(_counts, _counts, _counts, st.floats(0, 1)), min_size=1, max_size=8), st.integers(0, 30))
+def test_over_a_week_neither_age_nor_the_days_own_trend_counts(rows: list, days: int) -> None:
+    def trends(span: Span, age: timedelta, *, cold: bool) -> list[float]:
+        papers, candidates = {}, []
+        for number, (upvotes, comments, stars, trend) in enumerate(rows, 1):
+            values = asdict(record(number)) | {"id": number, "first_seen_at": NOW, "updated_at": NOW}
+            papers[number] = Paper.model_validate(values | {"listed_at": NOW - age * number})
+            candidates.append(
+                IssueCandidate(
+                    issue_id=1,
+                    paper_id=number,
+                    trend=0.0 if cold else trend,
+                    upvotes=upvotes,
+                    comments=comments,
+                    stars=stars,
+                )
+            )
+        of = Edition(DAY, candidates, papers, span=span, since=DAY - timedelta(days=30))
+        return [each.trend for each in sorted(of.pool.documents, key=lambda document: document.id)]
+
+    expected = trends(Span.WEEK, timedelta(0), cold=True)
+    assert trends(Span.WEEK, timedelta(days=days), cold=False) == expected
+    assert trends(Span.CATCH_UP, timedelta(days=days), cold=False) == expected
+    assert trends(Span.DAY, timedelta(days=days), cold=False) == [trend for *_, trend in rows]
+
+
+def test_best_of_a_week_is_what_was_talked_about_most_in_all_of_it() -> None:
+    of = edition([record(1, upvotes=3), record(2, upvotes=90), record(3, upvotes=40)], span=Span.WEEK)
+    assert [pick.paper_id for pick in chosen(of).picks] == [2, 3, 1]

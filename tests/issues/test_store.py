@@ -108,12 +108,15 @@ def test_issue_without_papers_opens_and_skips_everybody_with_the_reason(app_on_b
 def test_groups_are_the_distinct_ones_of_active_readers(app_on_both: App, clock: Clock) -> None:
     add_readers(app_on_both, 3, prefix="a", hour=7, timezone="Asia/Tokyo")
     add_readers(app_on_both, 2, prefix="b", cadence="weekly")
-    (gone,) = add_readers(app_on_both, 1, prefix="c", hour=1)
+    for weekdays in (("wed", "mon"), ("mon", "wed"), ("mon",)):
+        add_readers(app_on_both, 1, prefix="".join(weekdays), cadence="days", weekdays=weekdays)
+    gone = add_readers(app_on_both, 1, prefix="c", hour=1)
     membership.unsubscribe(app_on_both, gone)
     with app_on_both.db.snapshot() as session:
         found = store.groups(session)
-    assert len(found) == 2
-    assert set(found) == {Group("Asia/Tokyo", 7, "daily"), Group("UTC", 8, "weekly")}
+    days = {Group("UTC", 8, "days", "mon,wed"), Group("UTC", 8, "days", "mon")}
+    assert len(found) == 4
+    assert set(found) == {Group("Asia/Tokyo", 7, "daily"), Group("UTC", 8, "weekly")} | days
 
 
 def test_stopped_issue_stays_stopped_until_it_is_resumed(app_on_both: App) -> None:

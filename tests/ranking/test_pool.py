@@ -88,3 +88,20 @@ def test_word_of_the_title_counts_more_than_one_of_the_text() -> None:
 def test_identical_papers_match_alike() -> None:
     pool = Pool([Document(n, "Graphs and proteins", "They meet.") for n in range(5)])
     assert len(set(pool.match(Interest("graphs", ("graphs",))))) == 1
+
+
+def test_pair_of_words_counts_only_where_they_stand_side_by_side_in_one_part() -> None:
+    papers = [
+        Document(1, "Graphs", "Proteins"),
+        Document(2, "Other", "Graphs proteins"),
+        Document(3, "Proteins graphs"),
+    ]
+    pool = Pool(papers)
+    beside, part, turned = (pool.match(Interest("x", ("graphs proteins",)))[list(pool.ids).index(n)] for n in (2, 1, 3))
+    assert beside > max(part, turned)
+
+
+@pytest.mark.parametrize("phrase", ["uses", "use", "used", "using", "between", "betweens"])
+def test_word_that_shares_its_stem_with_a_stop_word_is_found(phrase: str) -> None:
+    pool = Pool([Document(1, "How it is used between two"), Document(2, "Nothing of it")])
+    assert list(pool.ids[pool.mentions(phrase)]) == [1]

@@ -1,14 +1,15 @@
 """What holds of every ranking, whatever the papers and the readers."""
 
 import math
+from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.text import every_word, name_key
-from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
+from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
 
 _WORDS = (
     "graph",
@@ -39,6 +40,12 @@ def documents(draw: st.DrawFn) -> list[Document]:
     ]
 
 
+_ratings = st.lists(
+    st.builds(Rated, _text, _text, st.sampled_from((1.0, 0.5, -0.5, -1.0))),
+    max_size=4,
+).map(tuple)
+
+
 @st.composite
 def wishes(draw: st.DrawFn) -> Wish:
     labels = draw(st.lists(_text, max_size=4))
@@ -47,6 +54,7 @@ def wishes(draw: st.DrawFn) -> Wish:
         draw(_names),
         draw(_names),
         tuple(draw(st.lists(st.one_of(_text, st.sampled_from(("Ada Example", "J Smith", "cs.cl"))), max_size=2))),
+        draw(_ratings),
     )
     return Wish(interests, draw(st.integers(0, 10)), frozenset(draw(st.sets(st.integers(1, 1_000), max_size=3))))
 
@@ -90,7 +98,9 @@ def test_scores_are_numbers_from_0_to_1_and_fall_with_ties_to_the_hotter_and_old
     (found,) = select(Pool(papers), [wish])
     trend = {document.id: document.trend for document in papers}
     assert all(math.isfinite(pick.score) and 0 <= pick.score <= 1 for pick in found)
-    order = [(-pick.score, -trend[pick.paper_id], pick.paper_id) for pick in found]
+    assert [-pick.score for pick in found] == sorted(-pick.score for pick in found)
+    # at 0 stands, too, what the reader dislikes, the more the lower
+    order = [(-pick.score, -trend[pick.paper_id], pick.paper_id) for pick in found if pick.score]
     assert order == sorted(order)
 
 
@@ -118,8 +128,57 @@ def test_neither_the_batch_nor_the_order_of_papers_matters(papers: list[Document
 def test_one_more_mute_never_brings_a_paper_in_or_up(papers: list[Document], wish: Wish, mute: str) -> None:
     wide = Wish(wish.interests, len(papers), wish.seen)
     interests = wish.interests
-    muted = Interests(interests.wanted, interests.authors, interests.categories, (*interests.mutes, mute))
+    muted = replace(interests, mutes=(*interests.mutes, mute))
     before = select(Pool(papers), [wide])[0]
     after = select(Pool(papers), [Wish(muted, len(papers), wish.seen)])[0]
     left = {pick.paper_id for pick in after}
     assert after == tuple(pick for pick in before if pick.paper_id in left)
+
+
+@given(documents(), wishes(), st.randoms(use_true_random=False))
+def test_order_of_ratings_does_not_matter(papers: list[Document], wish: Wish, random) -> None:
+    rated = wish.interests.rated
+    shuffled = replace(wish, interests=replace(wish.interests, rated=tuple(random.sample(rated, len(rated)))))
+    assert select(Pool(papers), [wish]) == select(Pool(papers), [shuffled])
+
+
+@given(documents(), wishes(), st.sampled_from((0.0, 0.1, 0.25, 0.5, 1.0)))
+def test_bar_leaves_out_exactly_what_scores_below_it(papers: list[Document], wish: Wish, bar: float) -> None:
+    (everything,) = select(Pool(papers), [wish])
+    (found,) = select(Pool(papers), [replace(wish, bar=bar)])
+    assert found == tuple(pick for pick in everything if pick.score >= bar)
+
+
+def _ranked(papers: list[Document], wish: Wish, *rated: Rated) -> dict[int, tuple[int, float]]:
+    """Return each paper's place and score."""
+    interests = replace(wish.interests, mutes=(), rated=rated)
+    (found,) = select(Pool(papers), [Wish(interests, len(papers))])
+    return {pick.paper_id: (place, pick.score) for place, pick in enumerate(found)}
+
+
+def _rating(paper: Document, weight: float) -> Rated:
+    return Rated(paper.title, paper.title + "\n" + paper.body, weight)
+
+
+@given(documents(), wishes(), st.data())
+def test_like_never_lowers_what_is_just_like_it_and_a_dislike_never_raises_it(
+    papers: list[Document], wish: Wish, data: st.DataObject
+) -> None:
+    assume(papers)
+    paper = data.draw(st.sampled_from(papers))
+    plain = replace(wish, interests=replace(wish.interests, wanted=(), authors=(), categories=()))
+    for reader in (wish, plain):
+        before, disliked = _ranked(papers, reader), _ranked(papers, reader, _rating(paper, -1.0))
+        assert disliked[paper.id][1] <= before[paper.id][1]
+        if every_word(paper.title + paper.body) and Pool([paper]).vectors([(paper.title, paper.body)]).nnz:
+            assert _ranked(papers, reader, _rating(paper, 1.0))[paper.id][1] >= before[paper.id][1]
+    assert _ranked(papers, plain, _rating(paper, 1.0))[paper.id][0] <= _ranked(papers, plain)[paper.id][0]
+    assert _ranked(papers, plain, _rating(paper, -1.0))[paper.id][0] >= _ranked(papers, plain)[paper.id][0]
+
+
+@given(documents(), wishes())
+def test_pick_resembles_at_most_one_paper_and_one_that_was_liked(papers: list[Document], wish: Wish) -> None:
+    liked = {each.label for each in wish.interests.rated if each.weight > 0}
+    for pick in select(Pool(papers), [wish])[0]:
+        assert len(pick.resembles) <= 1
+        assert set(pick.resembles) <= liked

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import HOSTILE
 
-from newsletter.ranking.text import every_word, name_key, stem, terms, words
+from newsletter.ranking.text import every_word, name_key, stem, words
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,6 @@ def test_script_without_spaces_is_taken_character_by_character() -> None:
 def test_nothing_but_signs_has_no_words() -> None:
     for text in ("", "   ", "!!! --- \u202e", "___", "\x00"):
         assert words(text) == every_word(text) == []
-
-
-def test_terms_are_words_and_pairs_of_neighbours() -> None:
-    assert terms(["a", "b", "c"]) == ["a", "b", "c", "a b", "b c"]
-    assert terms([]) == []
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,30 @@ NOTICE = {
     "timezone": "Europe/Berlin",
     "when": "every day",
     "confirm_url": "https://news.example.org/confirm/t",
+    "new_address_url": "https://news.example.org/address/t",
+    "preferences_url": "https://news.example.org/preferences/t",
     "unsubscribe_url": "https://news.example.org/u/t",
+}
+LINKS = {
+    Mail.CONFIRMATION: {"confirm_url", "unsubscribe_url"},
+    Mail.REMINDER: {"confirm_url", "unsubscribe_url"},
+    Mail.WELCOME: {"preferences_url", "unsubscribe_url"},
+    Mail.LINK: {"preferences_url", "unsubscribe_url"},
+    Mail.NEW_ADDRESS: {"new_address_url"},  # whoever reads it need not be the subscriber
+    Mail.MOVED: {"unsubscribe_url"},  # the old address may be somebody else's by now
 }
 
 
-@pytest.mark.parametrize("mail", [Mail.CONFIRMATION, Mail.WELCOME])
+def test_every_mail_outside_an_issue_is_tested_here() -> None:
+    assert set(LINKS) == set(Mail) - {Mail.DIGEST}
+
+
+@pytest.mark.parametrize("mail", list(LINKS))
 def test_a_notice_says_the_same_in_text_and_html(mail: Mail) -> None:
     content = Templates().mail(mail).render(NOTICE)
     for part in (content.text, content.html):
-        assert "https://news.example.org/u/t" in part
+        found = set(re.findall(r"https://news\.example\.org/[a-z]+/t\b", part))
+        assert found == {NOTICE[name] for name in LINKS[mail]}
         assert "1 Example Street" in part
     assert 5 < len(content.subject) < 80
     assert "\n" not in content.subject
@@ -45,10 +60,12 @@ def test_opening_a_mail_asks_no_other_server_for_anything(mail: Mail) -> None:
     assert set(re.findall(r'src="(.*?)"', compiled)) <= {"{{ pixel_url }}"}
 
 
-def test_the_confirmation_holds_its_link_in_both_parts() -> None:
-    content = Templates().mail(Mail.CONFIRMATION).render(NOTICE)
-    assert NOTICE["confirm_url"] in content.text
-    assert f'href="{NOTICE["confirm_url"]}"' in content.html
+@pytest.mark.parametrize("mail", list(LINKS))
+def test_every_link_of_a_notice_can_be_pressed_in_html_and_stands_alone_in_text(mail: Mail) -> None:
+    content = Templates().mail(mail).render(NOTICE)
+    for name in LINKS[mail]:
+        assert f'href="{NOTICE[name]}"' in content.html
+        assert re.search(rf"(^| ){re.escape(str(NOTICE[name]))}$", content.text, re.MULTILINE)
 
 
 def test_a_name_that_is_missing_is_an_error() -> None:

@@ -36,8 +36,20 @@ WRONG: list[tuple[str, Any, str]] = [
     ("hour", float("nan"), "number"),
     ("hour", 10**400, "is not between 0 and 23"),
     ("hour", "1" * 5_000, "integer"),
-    ("cadence", "monthly", "'monthly' is not one of daily, weekdays, weekly"),
+    ("cadence", "monthly", "'monthly' is not one of daily, weekdays, days, weekly, above_bar"),
     ("cadence", None, "is not one of"),
+    ("weekdays", ["mon", "someday"], "'someday' is not one of mon, tue, wed, thu, fri, sat, sun"),
+    ("weekdays", "someday", "'someday' is not one of mon, tue, wed, thu, fri, sat, sun"),
+    ("weekdays", [1], "is not one of mon"),
+    ("weekdays", None, "tuple"),
+    ("bar", 101, "'101' is not between 0 and 100"),
+    ("bar", -1, "'-1' is not between 0 and 100"),
+    ("bar", "high", "'high' is not a whole number"),
+    ("language", "fr", "'fr' is not one of en, de"),
+    ("tracking", "perhaps", "'perhaps' is not yes or no"),
+    ("source_news", None, "'None' is not yes or no"),
+    ("about", "\u00e9" * 1_001, "is longer than 1000 characters"),
+    ("about", ["x"], "string"),
     ("max_papers", 0, "'0' is not between 1 and 50"),
     ("max_papers", 51, "'51' is not between 1 and 50"),
     ("max_papers", "many", "'many' is not a whole number"),
@@ -64,6 +76,26 @@ def test_wrong_wish_is_refused_in_one_line_that_names_the_field(field: str, valu
     assert list(field_errors({field: value})) == [field]
 
 
+def test_who_wants_mail_on_days_of_their_own_names_at_least_one() -> None:
+    with pytest.raises(InputError, match="weekdays: choose at least one day"):
+        parse_preferences({"cadence": "days"})
+    assert [str(each) for each in field_errors({"cadence": "days", "weekdays": []}).values()] == [
+        "choose at least one day"
+    ]
+    assert field_errors({"cadence": "days", "weekdays": ["sun"]}) == {}
+    assert field_errors({"cadence": "weekly"}) == {}
+
+
+def test_weekdays_are_taken_in_any_spelling_and_kept_in_the_order_of_the_week() -> None:
+    wanted = ("mon", "wed", "sun")
+    for given_ in (["sun", "mon", "wed", "mon"], "Sunday; MON,wed", " wednesday ;Mon;sun;; "):
+        assert parse_preferences({"cadence": "days", "weekdays": given_}).weekdays == wanted
+
+
+def test_what_they_work_on_is_one_line_of_text() -> None:
+    assert parse_preferences({"about": " proteins\r\n with\x00 \u202ediffusion\t"}).about == "proteins with diffusion"
+
+
 def test_every_wrong_field_is_named_at_once() -> None:
     wrong = {"hour": 99, "timezone": "Mars", "max_papers": 0, "topics": ["x" * 101]}
     assert set(field_errors(wrong)) == set(wrong)
@@ -71,11 +103,13 @@ def test_every_wrong_field_is_named_at_once() -> None:
 
 
 def test_edges_of_every_range_are_good() -> None:
-    low = parse_preferences({"hour": 0, "max_papers": 1, "topics": []})
+    low = parse_preferences({"hour": 0, "max_papers": 1, "topics": [], "bar": 0, "about": ""})
     high = parse_preferences(
         {"hour": "23", "max_papers": 50, "keywords": ["x" * 100], "topics": [f"topic {n}" for n in range(100)]}
+        | {"bar": "100", "about": "x" * 1_000}
     )
     assert (low.hour, low.max_papers, low.topics) == (0, 1, ())
+    assert (low.bar, low.about, high.bar, len(high.about)) == (0, "", 100, 1_000)
     assert (high.hour, high.max_papers, len(high.topics), len(high.keywords[0])) == (23, 50, 100, 100)
 
 

@@ -13,11 +13,13 @@ import pytest
 from fakes import SmtpServer
 from samples import add_papers, add_readers, open_and_queue, record
 
-from newsletter import clock, pipeline
+from newsletter import clock, membership, pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.store import Accounting
 from newsletter.issues.models import Issue
+from newsletter.membership import Asking
+from newsletter.subscribers.preferences import Preferences
 
 NEWSLETTER = Path(sys.executable).parent / "newsletter"
 
@@ -107,14 +109,12 @@ def test_scheduler_and_worker_together_send_an_issue_that_nobody_asked_for(
 def test_losing_the_broker_loses_no_sign_up(
     make_app: Callable[..., App], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from newsletter import membership
-    from newsletter.subscribers.preferences import Preferences
-
     monkeypatch.setenv("NEWSLETTER_BROKER_URL", "redis://127.0.0.1:1/0")
     from worker.tasks import with_broker
 
     app = with_broker(make_app(sqlite_url, broker_url="redis://127.0.0.1:1/0"))
-    membership.sign_up(app, "reader@example.org", Preferences())
+    membership.ask(app, Asking("reader@example.org", Preferences()))
+    assert pipeline.sweep(app) == [None]
     assert pipeline.deliver(app, None) == 1
 
 

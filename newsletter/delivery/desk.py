@@ -1,0 +1,235 @@
+"""One issue on the printers' desk: what each reader gets of it, chosen and printed. Reads, never writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session
+
+from newsletter import logs
+from newsletter.delivery import store
+from newsletter.delivery.models import Mail, SkipReason
+from newsletter.issues import store as issues
+from newsletter.issues.compose import DigestPick, Edition, Reader, Selection, Span
+from newsletter.issues.models import Issue
+from newsletter.issues.store import Draft
+from newsletter.papers import store as papers
+from newsletter.papers.models import Paper
+from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.links import Links
+from newsletter.rendering.templates import MailTemplate, Templates
+from newsletter.rendering.typeset import Press, Printed
+from newsletter.rendering.views import Tokens
+from newsletter.settings import Sender
+from newsletter.signing import Purpose, Signer
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.preferences import Cadence
+
+_log = logs.get(__name__)
+_SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the listing's own day began
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the mails come from, and what signs their links."""
+
+    sender: Sender
+    envelope_domain: str
+    letterhead: Letterhead
+    links: Links
+    signer: Signer
+
+    def preferences_url(self, person: Subscriber, now: datetime) -> str:
+        """Return a fresh link to a reader's preferences."""
+        at = max(now, person.links_since or now)
+        return self.links.preferences(self.signer.sign(Purpose.PREFERENCES, person.id or 0, now=at))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A reader's mail, all but its address and its delivery: what a dry run shows and a real run sends."""
+
+    subscriber: Subscriber
+    selection: Selection
+    printed: Printed
+    warnings: tuple[str, ...] = ()
+
+
+class Desk:
+    """An issue's editions and presses: made once, when the first reader needs them, and shared by all batches."""
+
+    def __init__(self, session: Session, draft: Draft, identity: Identity, templates: Templates) -> None:
+        self.issue: Issue = draft.issue
+        self._draft = draft
+        self._identity = identity
+        self._template = templates.mail(Mail.DIGEST)
+        self._settings: dict[tuple[Span, date | None], _Setting] = {}
+        self._setting(session, Span.DAY, None)
+
+    @property
+    def papers(self) -> dict[int, Paper]:
+        """All papers that a reader may have been given."""
+        return {id_: paper for each in self._settings.values() for id_, paper in each.edition.papers.items()}
+
+    def prepare(
+        self, session: Session, subscriber_ids: Sequence[int], tokens: dict[int, int], now: datetime
+    ) -> dict[int, Prepared | SkipReason]:
+        """Return each subscriber's mail, or why there is none.
+
+        :param tokens: by subscriber, the delivery whose id the links carry; selections kept by earlier
+            attempts of the same issue are sent again as they were.
+        """
+        people = subscribers.by_ids(session, subscriber_ids)
+        found = _not_to_mail(session, people, subscriber_ids, self.issue.day)
+        readers = [people[each] for each in subscriber_ids if each not in found]
+        ids = [person.id or 0 for person in readers]
+        kept = store.kept_selections(session, self.issue.id or 0, ids)
+        for (span, since), group in self._by_edition(session, readers).items():
+            setting = self._setting(session, span, since)
+            selections = self._selections(session, setting.edition, setting.known_since, group, kept)
+            for person, selection in zip(group, selections, strict=True):
+                found[person.id or 0] = (
+                    self._print(setting, person, selection, tokens.get(person.id or 0, 0), now)
+                    if setting.edition.worth_a_mail(person.preferences, selection)
+                    else SkipReason.NOTHING_NEW
+                )
+        return {each: found[each] for each in dict.fromkeys(subscriber_ids)}
+
+    def _by_edition(
+        self, session: Session, readers: Sequence[Subscriber]
+    ) -> dict[tuple[Span, date | None], list[Subscriber]]:
+        """Return readers by the edition they get: who was away the best since then, the weekly ones the week's."""
+        back = [each.id or 0 for each in readers if each.paused_until and each.paused_until <= self.issue.day]
+        last = store.caught_up(session, back, self.issue.id or 0) if back else {}
+        groups: dict[tuple[Span, date | None], list[Subscriber]] = {}
+        for person in readers:
+            until = person.paused_until
+            key: tuple[Span, date | None] = (Span.DAY, None)
+            if person.id in back and until and last.get(person.id or 0, date.min) < until:
+                key = (Span.CATCH_UP, person.paused_from or until)
+            elif person.cadence == Cadence.WEEKLY:
+                key = (Span.WEEK, None)
+            groups.setdefault(key, []).append(person)
+        return groups
+
+    def _setting(self, session: Session, span: Span, since: date | None) -> "_Setting":
+        if (span, since) not in self._settings:
+            edition = issues.edition(session, self._draft, span, since)
+            self._settings[span, since] = _Setting(edition, self._template, self._identity, self.issue.window_start)
+        return self._settings[span, since]
+
+    def _selections(
+        self,
+        session: Session,
+        edition: Edition,
+        known_since: datetime,
+        readers: Sequence[Subscriber],
+        kept: dict[int, dict[str, Any]],
+    ) -> list[Selection]:
+        ids = [person.id or 0 for person in readers]
+        sent = store.seen_papers(session, ids, known_since - _SEEN_MARGIN)
+        twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
+        # who was sent a paper was sent what turned out to be the same one, too
+        seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
+        fresh = [person for person in readers if (person.id or 0) not in kept]
+        rated = issues.rated(session, [person.id or 0 for person in fresh])
+        nobody = issues.NO_RATINGS
+        chosen = edition.choose(
+            [
+                Reader(each.preferences, seen.get(each.id or 0, frozenset()) | said.papers, said.rated)
+                for each in fresh
+                for said in (rated.get(each.id or 0, nobody),)
+            ]
+        )
+        new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
+        return [new[person.id] if person.id in new else thaw(kept[person.id or 0]) for person in readers]
+
+    def _print(
+        self, setting: "_Setting", person: Subscriber, selection: Selection, delivery_id: int, now: datetime
+    ) -> Prepared | SkipReason:
+        try:
+            return self._printed(setting, person, selection, delivery_id, now)
+        except Exception:  # noqa: BLE001  one reader's broken mail must not cost the others theirs
+            _log.exception("mail cannot be printed", subscriber=person.id, issue=self.issue.slot)
+            return SkipReason.UNPRINTABLE
+
+    def _printed(
+        self, setting: "_Setting", person: Subscriber, selection: Selection, delivery_id: int, now: datetime
+    ) -> Prepared:
+        press = setting.press(tracked=person.tracking)
+        fitted = press.fit(selection)
+        digest = setting.edition.compose(person.preferences, fitted)
+        sign, at = self._identity.signer.sign, max(now, person.links_since or now)
+        tokens = Tokens(
+            read=sign(Purpose.READ, delivery_id, now=now),
+            unsubscribe=sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now),
+            feedback=sign(Purpose.FEEDBACK, delivery_id, now=at),
+            preferences=sign(Purpose.PREFERENCES, person.id or 0, now=at),
+        )
+        left_out = len(selection.picks) - len(fitted.picks)
+        warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
+        return Prepared(person, fitted, press.print(digest, tokens), warnings)
+
+
+class _Setting:
+    """One edition of an issue with its presses: one for who may be counted, one for who may not."""
+
+    def __init__(self, edition: Edition, template: MailTemplate, identity: Identity, window_start: datetime) -> None:
+        self.edition = edition
+        # a candidate may have been listed before the window, by another source, and been sent then
+        listed = (each.first_listed_at for each in edition.papers.values() if each.first_listed_at)
+        self.known_since = min(listed, default=window_start)
+        self._template = template
+        self._identity = identity
+        self._presses: dict[bool, Press] = {}
+
+    def press(self, *, tracked: bool) -> Press:
+        """Return the press for readers whose opens and clicks may, or may not, be counted."""
+        identity = self._identity
+        links = replace(identity.links, tracked=identity.links.tracked and tracked)
+        if links.tracked not in self._presses:
+            self._presses[links.tracked] = Press(self._template, self.edition, identity.letterhead, links)
+        return self._presses[links.tracked]
+
+
+def _not_to_mail(
+    session: Session, people: dict[int, Subscriber], subscriber_ids: Sequence[int], day: date
+) -> dict[int, Prepared | SkipReason]:
+    barred = subscribers.suppressed(session, [each.email for each in people.values()])
+    found: dict[int, Prepared | SkipReason] = {}
+    for subscriber_id in subscriber_ids:
+        person = people.get(subscriber_id)
+        if person is None or person.state != State.ACTIVE:
+            found[subscriber_id] = SkipReason.NOT_ACTIVE
+        elif person.email in barred:
+            found[subscriber_id] = SkipReason.SUPPRESSED
+        elif person.paused_until and person.paused_until > day:
+            found[subscriber_id] = SkipReason.PAUSED
+        elif not _readable(person):
+            found[subscriber_id] = SkipReason.UNPRINTABLE
+    return found
+
+
+def _readable(person: Subscriber) -> bool:
+    """Return whether what is kept of a reader's wishes still means something."""
+    try:
+        _ = person.preferences
+    except ValueError:
+        _log.exception("wishes cannot be read", subscriber=person.id)
+        return False
+    return True
+
+
+def freeze(selection: Selection) -> dict[str, Any]:
+    """Return a selection as the ledger keeps it."""
+    return {
+        "considered": selection.considered,
+        "picks": [[each.paper_id, each.score, each.reason] for each in selection.picks],
+    }
+
+
+def thaw(kept: dict[str, Any]) -> Selection:
+    """Return the selection that `freeze` kept."""
+    return Selection(kept["considered"], tuple(DigestPick(*pick) for pick in kept["picks"]))

@@ -1,0 +1,71 @@
+"""What we know of a reader: all of it on request, and none of it when they want to be forgotten."""
+
+from typing import Any
+
+from sqlmodel import Session, SQLModel
+
+from newsletter.app import App
+from newsletter.db import forget_deleted
+from newsletter.delivery import store as deliveries
+from newsletter.papers import store as papers
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.addresses import address_hash
+from newsletter.subscribers.changes import store as changes
+from newsletter.subscribers.changes.models import Act
+from newsletter.subscribers.intake import store as intake
+from newsletter.subscribers.intake.models import Entry
+from newsletter.subscribers.models import ERASED, Subscriber
+from newsletter.subscribers.ratings import store as ratings
+from newsletter.tracking import store as events
+
+_INTERNAL = {"id", "subscriber_id", "email_key", "lease_owner", "lease_until", "client", "domain"}
+
+
+def everything(session: Session, person: Subscriber) -> dict[str, Any]:
+    """Return everything that is kept about a reader, as JSON would have it (GDPR, articles 15 and 20)."""
+    id_, hash_ = person.id or 0, address_hash(person.email)
+    preference_changes, address_changes, consents = changes.history(session, id_, hash_)
+    mails = deliveries.of_reader(session, id_)
+    sent = {pick[0] for mail, _ in mails for pick in (mail.selection or {}).get("picks", ())}
+    titles = {paper_id: paper.title for paper_id, paper in papers.by_ids(session, sent).items()}
+    return {
+        "subscriber": _plain(person) | person.preferences.model_dump(mode="json"),
+        "said_of_papers": [_plain(each) for each in ratings.all_of(session, id_)],
+        "mails": [_plain(mail) | {"issue": slot, "papers": _picks(mail, titles)} for mail, slot in mails],
+        "events": [_plain(each) for each in events.of_reader(session, id_)],
+        "sign_ups": [_plain(each) for each in intake.of_address(session, id_, hash_)],
+        "preference_changes": [_plain(each) for each in preference_changes],
+        "address_changes": [_plain(each) for each in address_changes],
+        "consents": [_plain(each) for each in consents],
+    }
+
+
+def erase(app: App, subscriber_id: int) -> bool:
+    """Delete a reader and all that is kept about them; return whether there was such a reader.
+
+    What stays: a number and a state in the accounting of the issues they were sent, and the hash of their
+    address, in the log of consent and among those never to be mailed unless they sign up again themselves.
+    """
+    now = app.now()
+    with app.db.session() as session:
+        person = subscribers.get(session, subscriber_id)
+        if person is None:
+            return False
+        hash_ = address_hash(person.email)
+        deliveries.forget(session, subscriber_id)
+        events.forget(session, subscriber_id)
+        intake.forget(session, subscriber_id, hash_)
+        changes.agree(session, hash_, Act.ERASED, now, entry=Entry.FORM)
+        subscribers.suppress(session, person.email, ERASED, now)
+        subscribers.delete(session, person)
+    forget_deleted(app.db)
+    return True
+
+
+def _plain(row: SQLModel) -> dict[str, Any]:
+    return row.model_dump(mode="json", exclude=_INTERNAL)
+
+
+def _picks(mail: Any, titles: dict[int, str]) -> list[dict[str, Any]]:  # noqa: ANN401  a delivery
+    picks = (mail.selection or {}).get("picks", ())
+    return [{"title": titles.get(paper_id, ""), "score": score, "reason": reason} for paper_id, score, reason in picks]

@@ -1,0 +1,125 @@
+"""What somebody would get: the picks of the latest issue for wishes that are only being considered."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from sqlmodel import Session
+
+from newsletter.app import App
+from newsletter.delivery import store as deliveries
+from newsletter.errors import BusyError
+from newsletter.issues import store as issues
+from newsletter.issues.compose import Edition, Reader, Span
+from newsletter.papers import store as papers
+from newsletter.papers.identity import fingerprint
+from newsletter.papers.models import Paper
+from newsletter.papers.pasted import Paste, PastedPaper, read_pasted
+from newsletter.subscribers.models import Subscriber
+from newsletter.subscribers.preferences import LISTS, Cadence, Preferences
+
+SHOWN = 5
+_WAIT_SECONDS = 5.0
+_MOST_WISHES = 25  # of each kind: enough for five papers, and no way to keep our processors busy
+_SHORT = 5_000  # characters
+_LOOK_BACK = timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Picks of the latest issue, best first.
+
+    :ivar considered: how many papers there were to choose from.
+    :ivar picks: each with its reason and whether it was among the picks before the change that is looked at.
+    :ivar gone: papers that were, and are no longer.
+    """
+
+    day: date
+    considered: int
+    picks: tuple[tuple[Paper, str, bool], ...]
+    gone: tuple[Paper, ...] = ()
+
+
+def sample(app: App, wishes: Preferences, liked: Sequence[PastedPaper] = ()) -> Sampled | None:
+    """Return what the latest issue would have held for these wishes; ``None`` while there are no papers at all.
+
+    :raises BusyError: too many people look at once.
+    """
+    with app.db.snapshot() as session:
+        prints = {each.key: fingerprint(each.title) or each.key for each in liked}
+        known = papers.find(session, [*prints, *prints.values()])
+        rated = tuple(
+            issues.as_rated(each.title, each.text, known.get(each.key) or known.get(prints[each.key]))
+            for each in liked[:_MOST_WISHES]
+        )
+        return _choose(app, session, Reader(_brief(wishes), frozenset(), rated))
+
+
+def read(app: App, text: str) -> Paste:
+    """Return the papers named in a text; long ones are read in turns, as they keep a processor busy for a second.
+
+    :raises BusyError: too many people paste at once.
+    """
+    if len(text) <= _SHORT:
+        return read_pasted(text)
+    with _turn(app):
+        return read_pasted(text)
+
+
+def situation(app: App, person: Subscriber) -> Reader:
+    """Return what is known of a reader now, to look at what a change of it does."""
+    with app.db.snapshot() as session:
+        id_ = person.id or 0
+        sent = deliveries.seen_papers(session, [id_], app.now() - _LOOK_BACK).get(id_, frozenset())
+        said = issues.rated(session, [id_]).get(id_, issues.NO_RATINGS)
+        return Reader(_brief(person.preferences), sent | said.papers, said.rated)
+
+
+def compare(app: App, before: Reader, after: Reader) -> Sampled | None:
+    """Return what the latest issue, had it not been sent yet, would hold now, and what of it is new."""
+    with app.db.snapshot() as session:
+        return _choose(app, session, after, before)
+
+
+def _choose(app: App, session: Session, reader: Reader, before: Reader | None = None) -> Sampled | None:
+    span = Span.WEEK if reader.preferences.cadence is Cadence.WEEKLY else Span.DAY
+    edition = _edition(app, session, span)
+    if not edition.papers:
+        return None
+    with _turn(app):
+        selection, *earlier = edition.choose([reader, before] if before else [reader])
+    was = [pick.paper_id for pick in earlier[0].picks] if earlier else [pick.paper_id for pick in selection.picks]
+    now = [pick.paper_id for pick in selection.picks]
+    return Sampled(
+        edition.day,
+        selection.considered,
+        tuple((edition.papers[pick.paper_id], pick.reason, pick.paper_id in was) for pick in selection.picks),
+        tuple(edition.papers[paper_id] for paper_id in was if paper_id not in now),
+    )
+
+
+def _edition(app: App, session: Session, span: Span) -> Edition:
+    now = app.now()
+    newest = next(iter(issues.latest(session, 1)), None)
+    day = newest.day if newest else now.date()
+    return app.shelf.edition(
+        f"{day}:{newest.id if newest else ''}:{span}",
+        now,
+        lambda: issues.edition(session, issues.draft(session, day, now, app.settings.window), span),
+    )
+
+
+@contextmanager
+def _turn(app: App) -> Iterator[None]:
+    if not app.shelf.turns.acquire(timeout=_WAIT_SECONDS):
+        raise BusyError("Too many people are here just now; please try again in a moment.")
+    try:
+        yield
+    finally:
+        app.shelf.turns.release()
+
+
+def _brief(wishes: Preferences) -> Preferences:
+    lists = {name: getattr(wishes, name)[:_MOST_WISHES] for name in LISTS}
+    return wishes.model_copy(update={"max_papers": SHOWN, **lists})

@@ -1,0 +1,1 @@
+"""What strangers ask for: written down as it comes, and looked at by a worker."""

@@ -1,0 +1,126 @@
+"""All SQL about what strangers ask for."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from newsletter.db import take_turn
+from newsletter.subscribers.intake.limits import DAY, HOUR, MONTH, Mailed
+from newsletter.subscribers.intake.models import Entry, Outcome, SignUp
+from newsletter.subscribers.models import State, Subscriber
+
+_ONE_AT_A_TIME = 7237203  # two workers must not each allow the last mail that a limit leaves
+
+
+def write(session: Session, sign_up: SignUp) -> None:
+    """Write a request down."""
+    session.add(sign_up)
+
+
+def write_mailed(session: Session, rows: Sequence[dict[str, Any]]) -> dict[int, int]:
+    """Write down requests of the operator, who is mailed at once; return their ids by subscriber."""
+    if not rows:
+        return {}
+    statement = sa.insert(SignUp).returning(col(SignUp.subscriber_id), col(SignUp.id))
+    return {row[0]: row[1] for row in session.execute(statement, list(rows))}
+
+
+def waiting(session: Session, limit: int) -> Sequence[SignUp]:
+    """Return requests nobody has looked at, oldest first; only one worker gets any."""
+    take_turn(session, _ONE_AT_A_TIME)
+    statement = select(SignUp).where(SignUp.outcome == Outcome.NEW).order_by(col(SignUp.id)).limit(limit)
+    return session.exec(statement).all()
+
+
+def any_waiting(session: Session) -> bool:
+    """Return whether there is a request that nobody has looked at."""
+    return session.exec(select(SignUp.id).where(SignUp.outcome == Outcome.NEW).limit(1)).first() is not None
+
+
+def get(session: Session, sign_up_id: int) -> SignUp | None:
+    """Return a request by id."""
+    return session.get(SignUp, sign_up_id)
+
+
+def asked(session: Session, client: str, now: datetime) -> tuple[int, int]:
+    """Return how often a client, and everybody, asked within the last hour."""
+    since = col(SignUp.asked_at) > now - HOUR, col(SignUp.entry) != Entry.OPERATOR
+    return _count(session, *since, col(SignUp.client) == client), _count(session, *since)
+
+
+def mailed(session: Session, sign_up: SignUp, now: datetime) -> Mailed:
+    """Return what was mailed lately that counts against one mail more; reminders count for the address."""
+    at, strangers = col(SignUp.mailed_at), col(SignUp.entry) != Entry.OPERATOR
+    address = col(SignUp.email_hash) == sign_up.email_hash
+    hour = at > now - HOUR, strangers
+    return Mailed(
+        address_day=_count(session, address, at > now - DAY),
+        address_month=_count(session, address, at > now - MONTH)
+        + _count(session, address, col(SignUp.reminded_at) > now - MONTH),
+        domain_hour=_count(session, *hour, col(SignUp.domain) == sign_up.domain),
+        client_hour=_count(session, *hour, col(SignUp.client) == sign_up.client),
+        all_hour=_count(session, *hour),
+    )
+
+
+def open_request(session: Session, sign_up: SignUp) -> SignUp | None:
+    """Return the request whose confirmation was mailed already, if the same client asks again for the same address."""
+    statement = (
+        select(SignUp)
+        .where(SignUp.email_hash == sign_up.email_hash, SignUp.client == sign_up.client)
+        .where(SignUp.outcome == Outcome.MAILED, col(SignUp.wishes).is_not(None))
+        .order_by(col(SignUp.id).desc())
+        .limit(1)
+    )
+    return session.exec(statement).first()
+
+
+def to_remind(session: Session, mailed_before: datetime, mailed_after: datetime, limit: int) -> list[SignUp]:
+    """Return requests whose confirmation was mailed a while ago, not reminded of, of subscribers still pending."""
+    statement = (
+        select(SignUp)
+        .join(Subscriber, col(Subscriber.id) == col(SignUp.subscriber_id))
+        .where(SignUp.outcome == Outcome.MAILED, Subscriber.state == State.PENDING)
+        .where(col(SignUp.mailed_at) <= mailed_before, col(SignUp.mailed_at) > mailed_after)
+        .where(col(SignUp.reminded_at).is_(None))
+        .order_by(col(SignUp.id))
+        .limit(limit)
+    )
+    return list(session.exec(statement))
+
+
+def mark_reminded(session: Session, subscriber_ids: Sequence[int], now: datetime) -> None:
+    """Note that subscribers were reminded, whichever of their requests it was about."""
+    theirs = col(SignUp.subscriber_id).in_(subscriber_ids), col(SignUp.reminded_at).is_(None)
+    session.execute(sa.update(SignUp).where(*theirs).values(reminded_at=now))
+
+
+def forget_old(session: Session, now: datetime, keep: timedelta) -> None:
+    """Forget who asked and for what when it can no longer be confirmed; what limits count goes after 30 days."""
+    session.execute(
+        sa.update(SignUp)
+        .where(col(SignUp.asked_at) < now - keep, col(SignUp.email) != "")
+        .values(email="", client="", wishes=None, liked=[])
+    )
+    session.execute(sa.delete(SignUp).where(col(SignUp.asked_at) < now - MONTH))
+
+
+def forget(session: Session, subscriber_id: int, email_hash: str) -> None:
+    """Forget all that was asked for an address."""
+    session.execute(sa.delete(SignUp).where(_theirs(subscriber_id, email_hash)))
+
+
+def of_address(session: Session, subscriber_id: int, email_hash: str) -> Sequence[SignUp]:
+    """Return what was asked for an address, oldest first."""
+    return session.exec(select(SignUp).where(_theirs(subscriber_id, email_hash)).order_by(col(SignUp.id))).all()
+
+
+def _theirs(subscriber_id: int, email_hash: str) -> sa.ColumnElement[bool]:
+    return sa.or_(col(SignUp.subscriber_id) == subscriber_id, col(SignUp.email_hash) == email_hash)
+
+
+def _count(session: Session, *where: Any) -> int:  # noqa: ANN401  SQLAlchemy's conditions
+    return session.exec(select(sa.func.count(col(SignUp.id))).where(*where)).one()

@@ -1,0 +1,116 @@
+"""All SQL about what readers say of papers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from newsletter.db import chunks, insert
+from newsletter.subscribers.ratings.models import How, Rating, Said
+
+_CHUNK = 500
+_PAPER_KEYS = sa.table("paper_keys", sa.column("key", sa.String()), sa.column("paper_id", sa.Integer()))
+MAX_RATINGS = 1_000  # of one reader; a vector sum over more says no more
+
+
+def rate(
+    session: Session,
+    subscriber_id: int,
+    key: str,
+    said: Said,
+    how: How,
+    now: datetime,
+    *,
+    paper_id: int | None = None,
+    title: str = "",
+    text: str = "",
+) -> int:
+    """Write down a reader's word on a paper; the last one counts. Return the row's id."""
+    values = {
+        "subscriber_id": subscriber_id,
+        "key": key,
+        "paper_id": paper_id,
+        "title": title,
+        "text": text,
+        "said": said,
+        "how": how,
+        "said_at": now,
+        "taken_back_at": None,
+    }
+    changed = {name: values[name] for name in ("said", "how", "said_at", "taken_back_at", "paper_id")}
+    statement = insert(session, Rating).values(values)
+    statement = statement.on_conflict_do_update(index_elements=["subscriber_id", "key"], set_=changed)
+    return int(session.execute(statement.returning(col(Rating.id))).scalar_one())
+
+
+def find(session: Session, subscriber_id: int, key: str) -> Rating | None:
+    """Return a reader's word on a paper, taken back or not."""
+    return session.exec(select(Rating).where(Rating.subscriber_id == subscriber_id, Rating.key == key)).first()
+
+
+def take_back(session: Session, subscriber_id: int, rating_id: int, now: datetime | None) -> Rating | None:
+    """Take a word back, or with ``None`` put it back; return it, or ``None`` if it is not theirs."""
+    statement = (
+        sa.update(Rating)
+        .where(col(Rating.id) == rating_id, col(Rating.subscriber_id) == subscriber_id)
+        .values(taken_back_at=now)
+    )
+    session.execute(statement, execution_options={"synchronize_session": False})
+    return session.exec(select(Rating).where(Rating.id == rating_id, Rating.subscriber_id == subscriber_id)).first()
+
+
+def of_readers(session: Session, subscriber_ids: Sequence[int]) -> dict[int, list[Rating]]:
+    """Return what readers say now, each reader's newest word first."""
+    found: dict[int, list[Rating]] = {}
+    for chunk in chunks(subscriber_ids, _CHUNK):
+        statement = (
+            select(Rating)
+            .where(col(Rating.subscriber_id).in_(chunk), col(Rating.taken_back_at).is_(None))
+            .order_by(col(Rating.said_at).desc(), col(Rating.id).desc())
+        )
+        for each in session.exec(statement):
+            found.setdefault(each.subscriber_id, []).append(each)
+    return found
+
+
+def count(session: Session, subscriber_id: int) -> int:
+    """Return of how many papers a reader has said something."""
+    return session.exec(select(sa.func.count(col(Rating.id))).where(Rating.subscriber_id == subscriber_id)).one()
+
+
+def all_of(session: Session, subscriber_id: int) -> Sequence[Rating]:
+    """Return all that a reader said, taken back or not, by id."""
+    return session.exec(select(Rating).where(Rating.subscriber_id == subscriber_id).order_by(col(Rating.id))).all()
+
+
+def unknown(session: Session, prefix: str, looked_up_before: datetime, limit: int) -> list[str]:
+    """Return the ids of rated papers that we do not know, without the `prefix` of their keys, newest first."""
+    asked = sa.or_(col(Rating.looked_up_at).is_(None), col(Rating.looked_up_at) < looked_up_before)
+    statement = (
+        select(Rating.key, sa.func.max(Rating.id).label("newest"))
+        .where(col(Rating.paper_id).is_(None), col(Rating.key).startswith(prefix), col(Rating.taken_back_at).is_(None))
+        .where(asked)
+        .group_by(col(Rating.key))
+        .order_by(sa.desc("newest"))
+        .limit(limit)
+    )
+    return [key.removeprefix(prefix) for key, _ in session.exec(statement)]
+
+
+def mark_looked_up(session: Session, keys: Sequence[str], now: datetime) -> None:
+    """Note that a source was asked about rated papers, whether or not it knows them."""
+    for chunk in chunks(keys, _CHUNK):
+        session.execute(sa.update(Rating).where(col(Rating.key).in_(chunk)).values(looked_up_at=now))
+
+
+def link_known(session: Session) -> None:
+    """Say which papers rated keys are, as far as we know them by now."""
+    known = sa.select(sa.func.min(_PAPER_KEYS.c.paper_id)).where(_PAPER_KEYS.c.key == Rating.key).scalar_subquery()
+    statement = sa.update(Rating).where(col(Rating.paper_id).is_(None), known.is_not(None)).values(paper_id=known)
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def forget_taken_back(session: Session, before: datetime) -> None:
+    """Delete what was taken back long ago."""
+    session.execute(sa.delete(Rating).where(col(Rating.taken_back_at) < before))

@@ -1,0 +1,79 @@
+"""Who a link belongs to: every link is signed for one purpose, and says who may do what."""
+
+from datetime import timedelta
+
+from fastapi import HTTPException, Request
+
+from newsletter.app import App
+from newsletter.delivery import store as deliveries
+from newsletter.delivery.models import Delivery
+from newsletter.errors import TokenError
+from newsletter.signing import Purpose, Signed
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.models import State, Subscriber
+from newsletter.web.entrance import is_from_elsewhere
+
+LINKS_LAST = timedelta(days=90)  # every mail brings a fresh one
+_BAD = "this link is not valid"
+
+
+def by_preferences(app: App, token: str) -> Subscriber:
+    """Return the active subscriber whose preferences a link opens.
+
+    :raises TokenError: it is forged, old, or was ended by its reader.
+    """
+    signed = app.signer.read(Purpose.PREFERENCES, token, now=app.now(), max_age=LINKS_LAST)
+    with app.db.snapshot() as session:
+        return _active(subscribers.get(session, signed.id), signed)
+
+
+def by_feedback(app: App, token: str) -> tuple[Subscriber, Delivery]:
+    """Return the active subscriber whose mail a link came with, and that mail.
+
+    :raises TokenError: it is forged, old, or was ended by its reader.
+    """
+    signed = app.signer.read(Purpose.FEEDBACK, token, now=app.now(), max_age=LINKS_LAST)
+    with app.db.snapshot() as session:
+        delivery = deliveries.get(session, signed.id)
+        if delivery is None:
+            raise TokenError(_BAD)
+        return _active(subscribers.get(session, delivery.subscriber_id), signed), delivery
+
+
+def by_unsubscribe(app: App, token: str) -> Subscriber:
+    """Return whose link to leave this is; it never expires.
+
+    :raises TokenError: it is forged, or its reader is gone.
+    """
+    id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, token, now=app.now())
+    with app.db.snapshot() as session:
+        person = subscribers.get(session, id_)
+    if person is None:
+        raise TokenError(_BAD)
+    return person
+
+
+def preferences_path(app: App, person: Subscriber) -> str:
+    """Return the path of a fresh link to a reader's preferences."""
+    return app.identity.preferences_url(person, app.now()).removeprefix(app.settings.base_url)
+
+
+def fingerprint(app: App, token: str) -> str:
+    """Return what the log of consent keeps of a link: enough to recognise it, not enough to use it."""
+    return app.signer.fingerprint(f"token {token}")
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Let nobody press a button of ours from another site's page.
+
+    :raises HTTPException: 403.
+    """
+    app: App = request.app.state.app
+    if request.method == "POST" and is_from_elsewhere(request, app.settings.base_url):
+        raise HTTPException(403)
+
+
+def _active(person: Subscriber | None, signed: Signed) -> Subscriber:
+    if person is None or person.state != State.ACTIVE or (person.links_since and signed.at < person.links_since):
+        raise TokenError(_BAD)
+    return person
