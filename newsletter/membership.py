@@ -122,7 +122,9 @@ def import_subscribers(app: App, entries: Sequence[Entry], *, only_new: bool = F
     with app.db.session() as session:
         added, changed = subscribers.write_entries(session, entries, now, only_new=only_new)
         pending = {id_: entry.email for id_, entry in added.items() if entry.state is State.PENDING}
-        _ask_on_operators_word(session, pending, now)
+        emails = pending.values()  # whoever was erased is asked nothing unless they sign up again themselves
+        erased = subscribers.suppressed(session, emails) - subscribers.suppressed(session, emails, but=ERASED)
+        _ask_on_operators_word(session, {id_: each for id_, each in pending.items() if each not in erased}, now)
         agreed = [address_hash(entry.email) for entry in added.values() if entry.state is State.ACTIVE]
         changes.agree_all(session, agreed, Act.CONFIRMED, now, entry=EntryPoint.OPERATOR, said="told by the operator")
     app.wake(None)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session
 
 from newsletter.app import App
+from newsletter.db import take_turn
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Mail
 from newsletter.errors import InputError
@@ -34,6 +35,7 @@ LONGEST_PAUSE = timedelta(days=366)
 MOVE_WITHIN = timedelta(days=2)
 _KEEP = timedelta(days=30)  # for undo
 _MOVES_A_DAY = 3
+_ONE_MOVE_AT_A_TIME = 7237204  # two readers must not both get the same address
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,15 @@ def pause(app: App, subscriber_id: int, until: date) -> int:
 
 
 def resume(app: App, subscriber_id: int) -> int:
-    """End a pause today."""
+    """End a pause today; return the id of the change, 0 if there is none to end."""
     now = app.now()
     with app.db.session() as session:
         person = _reader(session, subscriber_id)
+        today = local_day(person, now)
+        if person.paused_until is None or person.paused_until <= today:
+            return 0
         kept = _keep_before(session, person, now)
-        person.paused_until = local_day(person, now)
+        person.paused_until = today
         return kept
 
 
@@ -102,10 +107,11 @@ def change(session: Session, person: Subscriber, wishes: Preferences, now: datet
 
 
 def pause_until(session: Session, person: Subscriber, until: date, now: datetime) -> int:
-    """Begin a pause, or move the end of the one that is; return the id of the change."""
-    kept, today = _keep_before(session, person, now), local_day(person, now)
-    if person.paused_from is None or person.paused_until is None or person.paused_until <= today:
-        person.paused_from = today
+    """Begin a pause, or move the end of the one that is or was not caught up with; return the id of the change."""
+    kept, id_ = _keep_before(session, person, now), person.id or 0
+    last = deliveries.caught_up(session, [id_], 0).get(id_, date.min)
+    if person.paused_from is None or person.paused_until is None or last >= person.paused_until:
+        person.paused_from = local_day(person, now)
     person.paused_until = until
     session.add(person)
     return kept
@@ -195,6 +201,7 @@ def move(app: App, change_id: int, *, said: str = "", token: str = "") -> Subscr
     """Mail a reader at the address that was just confirmed, tell the old one, and let earlier links end."""
     now = app.now()
     with app.db.session() as session:
+        take_turn(session, _ONE_MOVE_AT_A_TIME)
         asked = changes.address_change(session, change_id)
         person = subscribers.get(session, asked.subscriber_id) if asked else None
         if asked is None or person is None or person.state == State.UNSUBSCRIBED:
@@ -211,6 +218,7 @@ def move(app: App, change_id: int, *, said: str = "", token: str = "") -> Subscr
         person.links_since = _next_second(now)
         asked.done_at = now
         session.flush()
+        subscribers.lift_suppression(session, asked.new_email, ERASED)
         for email in (asked.old_email, asked.new_email):
             changes.agree(session, address_hash(email), Act.MOVED, now, entry=Entry.FORM, said=said, token=token)
         _notice(session, Mail.MOVED, person.id or 0, change_id, now)
@@ -238,7 +246,8 @@ def forget_old(session: Session, now: datetime) -> None:
 
 
 def _reader(session: Session, subscriber_id: int) -> Subscriber:
-    person = subscribers.get(session, subscriber_id)
+    # Locked: of two changes at once the second must see what the first one made, or columns of both are mixed.
+    person = session.get(Subscriber, subscriber_id, with_for_update=True)
     if person is None or person.state != State.ACTIVE:
         raise InputError("There is no such subscriber any more.")
     return person

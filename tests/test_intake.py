@@ -319,7 +319,9 @@ def test_a_complaint_is_not_lifted_by_signing_up_again(app_on_both: App) -> None
 def test_whatever_is_asked_for_can_be_looked_at_mailed_and_confirmed(app_on_both: App) -> None:
     """One row that cannot be worked on would hold up everybody's behind it."""
     texts = [text[:100] for text in HOSTILE]
-    pasted = "\n".join(f"@article{{x, title={{{text} and some more words}}, doi={{10.1000/{text}}}}}" for text in HOSTILE)
+    pasted = "\n".join(
+        f"@article{{x, title={{{text} and some more words}}, doi={{10.1000/{text}}}}}" for text in HOSTILE
+    )
     wishes = Preferences.model_validate(dict.fromkeys(LISTS, texts) | {"about": " ".join(texts)})
     liked = read_pasted("\n".join([*HOSTILE, pasted, record(1).title])).papers
     mine = ask(app_on_both, wishes, liked=liked)

@@ -110,22 +110,12 @@ def stamp_in(page: str) -> str:
     return found[1]
 
 
-def worked(stamp: str, email: str, bits: int) -> str:
-    """Return a number that took the work."""
-    text = f"{stamp}:{email}:"
-    return next(
-        str(number)
-        for number in itertools.count()
-        if int.from_bytes(hashlib.sha256(f"{text}{number}".encode()).digest()) >> (256 - bits) == 0
-    )
-
-
-def idle(stamp: str, email: str, bits: int) -> str:
-    """Return a number that is no work at all."""
-    good = worked(stamp, email, bits)
-    return next(str(n) for n in itertools.count() if not _is_good(stamp, email, n, bits) and str(n) != good)
-
-
-def _is_good(stamp: str, email: str, number: int, bits: int) -> bool:
+def is_work(stamp: str, email: str, number: object, bits: int) -> bool:
+    """Return whether a number is what the form asks for."""
     digest = hashlib.sha256(f"{stamp}:{email}:{number}".encode()).digest()
     return int.from_bytes(digest) >> (256 - bits) == 0
+
+
+def worked(stamp: str, email: str, bits: int) -> str:
+    """Return a number that took the work."""
+    return next(str(number) for number in itertools.count() if is_work(stamp, email, number, bits))

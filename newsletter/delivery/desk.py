@@ -129,6 +129,8 @@ class Desk:
         kept: dict[int, dict[str, Any]],
     ) -> list[Selection]:
         ids = [person.id or 0 for person in readers]
+        # who undid a pause since an earlier attempt gets another edition, which may not hold what was kept
+        kept = {who: each for who, each in kept.items() if edition.papers.keys() >= {pick[0] for pick in each["picks"]}}
         sent = store.seen_papers(session, ids, known_since - _SEEN_MARGIN)
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too

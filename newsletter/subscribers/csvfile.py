@@ -1,4 +1,4 @@
-"""Subscribers as CSV, both ways: streamed, one clear line for each bad one. Pure."""
+"""Subscribers as CSV, both ways: streamed in flat memory, one clear line for each bad one."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from newsletter.errors import InputError
 from newsletter.subscribers.addresses import address_key, parse_address, shown
 from newsletter.subscribers.models import Entry, State, Subscriber
 from newsletter.subscribers.preferences import LISTS, Preferences, parse_preferences, split_list
+from newsletter.subscribers.seen import Seen
 
 COLUMNS = ("email", "state", *Preferences.model_fields)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -30,14 +31,14 @@ def read_entries(lines: Iterable[str], *, confirmed: bool) -> Iterator[Entry | s
         raise InputError(f"column {shown(unknown[0])} means nothing; there is: {', '.join(COLUMNS)}")
     if len(set(header)) != len(header):
         raise InputError("the first line names a column twice")
-    known: set[str] = set()
+    seen = Seen()
     while True:
         first = reader.line_num + 1
         try:
             cells = next(reader)
             if any(cell.strip() for cell in cells):
                 entry = _entry(header, cells, confirmed=confirmed)
-                _refuse_second(known, entry.email)
+                _refuse_second(seen, entry.email)
                 yield entry
         except StopIteration:
             return
@@ -78,11 +79,9 @@ def _entry(header: list[str], cells: list[str], *, confirmed: bool) -> Entry:
     return Entry(email, parse_preferences(values | lists), state)
 
 
-def _refuse_second(known: set[str], email: str) -> None:
-    key = address_key(email)
-    if key in known:
+def _refuse_second(seen: Seen, email: str) -> None:
+    if not seen.add(address_key(email)):
         raise InputError(f"{email} is on an earlier line already")
-    known.add(key)
 
 
 def _state(text: str, *, confirmed: bool) -> State:

@@ -95,7 +95,7 @@ _WRONG: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/v1/form", summary="What a form for signing up needs")
+@router.api_route("/v1/form", methods=["GET", "HEAD"], summary="What a form for signing up needs")
 def form(app: AppDep) -> FormFacts:
     """Return a fresh stamp, whether work is asked for, and the topics to choose from."""
     return FormFacts(stamp=entrance.stamp(app), work_bits=app.settings.signup_work_bits, topics=list(TOPICS))
@@ -134,13 +134,13 @@ def sample(asked: Wishes, app: AppDep) -> SampleOut:
     return SampleOut(day=found.day.isoformat(), considered=found.considered, picks=picks, notes=list(paste.notes))
 
 
-@router.get("/openapi.json", include_in_schema=False)
+@router.api_route("/openapi.json", methods=["GET", "HEAD"], include_in_schema=False)
 def openapi(request: Request) -> JSONResponse:
     """Return the description for machines."""
     return JSONResponse(described(request))
 
 
-@router.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+@router.api_route("/docs", methods=["GET", "HEAD"], response_class=HTMLResponse, include_in_schema=False)
 def docs(request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Return the description for people."""
     routes = [

@@ -6,15 +6,16 @@ from fastapi.responses import HTMLResponse
 from newsletter import membership, sampling, steering
 from newsletter.app import App
 from newsletter.errors import BusyError, TokenError
+from newsletter.membership import Confirmed
 from newsletter.papers import store as papers
 from newsletter.papers.pasted import PastedPaper
 from newsletter.papers.textclean import bare
 from newsletter.sampling import Sampled
-from newsletter.signing import Purpose
+from newsletter.signing import Purpose, Signed
 from newsletter.subscribers import store
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.intake import store as intake
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.models import State
 from newsletter.subscribers.preferences import Preferences, interest_names
 from newsletter.web import shown
 from newsletter.web.deps import AppDep, Show, ShowDep
@@ -29,7 +30,7 @@ _BAD = "this link is not valid"
 def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Show what is about to be confirmed, and what it would bring."""
     with app.db.snapshot() as session:
-        sign_up = intake.get(session, _sign_up_id(app, token))
+        sign_up = intake.get(session, (signed := _signed(app, token)).id)
         person = store.get(session, sign_up.subscriber_id) if sign_up and sign_up.subscriber_id else None
         if sign_up is None or person is None or membership.is_over(sign_up, person):
             raise TokenError(_BAD)
@@ -38,7 +39,7 @@ def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
     wishes = Preferences.model_validate(sign_up.wishes) if sign_up.wishes else person.preferences
     show = show.speaking(wishes.language)
     if person.state == State.ACTIVE:
-        return _confirmed(app, show, person, first=False)
+        return _confirmed(app, show, Confirmed(person), signed)
     titles = [known[each.key].title if each.key in known else each.title for each in liked]
     return show(
         "confirm.html",
@@ -52,14 +53,14 @@ def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
 @router.post("/confirm/{token}", response_class=HTMLResponse)
 def act(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Confirm; pressing twice is the same as once."""
-    sign_up_id = _sign_up_id(app, token)
+    signed = _signed(app, token)
     with app.db.snapshot() as session:
-        sign_up = intake.get(session, sign_up_id)
+        sign_up = intake.get(session, signed.id)
     shown_in = show.speaking(str((sign_up.wishes or {}).get("language", ""))) if sign_up else show
-    done = membership.confirm(app, sign_up_id, said=shown_in.say(AGREED), token=fingerprint(app, token))
+    done = membership.confirm(app, signed.id, said=shown_in.say(AGREED), token=fingerprint(app, token))
     if done is None:
         raise TokenError(_BAD)
-    return _confirmed(app, show.speaking(done.subscriber.language), done.subscriber, first=done.first)
+    return _confirmed(app, show.speaking(done.subscriber.language), done, signed)
 
 
 @router.api_route("/address/{token}", methods=["GET", "HEAD"], response_class=HTMLResponse)
@@ -85,9 +86,11 @@ def act_address(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
     return show("moved.html", email=person.email, preferences_url=preferences_path(app, person))
 
 
-def _confirmed(app: App, show: Show, person: Subscriber, *, first: bool) -> HTMLResponse:
-    path = preferences_path(app, person)
-    return show("confirmed.html", preferences=person.preferences, first=first, preferences_url=path)
+def _confirmed(app: App, show: Show, done: Confirmed, signed: Signed) -> HTMLResponse:
+    person = done.subscriber
+    ended = person.links_since is not None and signed.at < person.links_since  # this link is one of the earlier ones
+    path = "" if ended else preferences_path(app, person)
+    return show("confirmed.html", preferences=person.preferences, first=done.first, preferences_url=path)
 
 
 def _sampled(app: App, wishes: Preferences, liked: list[PastedPaper]) -> Sampled | None:
@@ -97,8 +100,8 @@ def _sampled(app: App, wishes: Preferences, liked: list[PastedPaper]) -> Sampled
         return None  # too many look at once: the button matters more
 
 
-def _sign_up_id(app: App, token: str) -> int:
-    return app.signer.unsign(Purpose.CONFIRM, token, now=app.now(), max_age=membership.CONFIRM_WITHIN)
+def _signed(app: App, token: str) -> Signed:
+    return app.signer.read(Purpose.CONFIRM, token, now=app.now(), max_age=membership.CONFIRM_WITHIN)
 
 
 def _change_id(app: App, token: str) -> int:

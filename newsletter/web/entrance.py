@@ -86,4 +86,4 @@ def is_from_elsewhere(request: Request, base_url: str) -> bool:
         return site not in {"same-origin", "none"}
     origin = request.headers.get("origin", "null")
     own = {urlsplit(base_url).netloc.lower(), request.headers.get("host", "").lower()}
-    return origin != "null" and urlsplit(origin).netloc.lower() not in own
+    return origin != "null" and origin.partition("://")[2].lower() not in own

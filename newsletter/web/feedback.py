@@ -123,12 +123,14 @@ def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> 
 
 
 def _undo(app: App, show: Show, matter: _Matter, numbers: dict[str, int]) -> HTMLResponse:
-    who = matter.person.id or 0
+    who, show, done = matter.person.id or 0, show.speaking(matter.person.language), False
     if rating_id := numbers.get("rating"):
-        steering.take_back(app, who, rating_id)
+        done = steering.take_back(app, who, rating_id) is not None
     if change_id := numbers.get("change"):
-        steering.undo(app, who, change_id)
-    show = show.speaking(matter.person.language)
+        done = steering.undo(app, who, change_id)
+    if not done:
+        said = show.say("That was changed again meanwhile.")
+        return show("error.html", 409, title=show.say("That did not work"), said=said)
     path = preferences_path(app, matter.person)
     return show("feedback_undone.html", title=bare(matter.paper.title), preferences_url=path)
 

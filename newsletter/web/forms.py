@@ -1,9 +1,7 @@
 """What is typed into a form, and what it means."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
-from zoneinfo import available_timezones
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import FormData
@@ -116,7 +114,6 @@ def choices(topics: Sequence[str] = ()) -> Choices:
     """Return what a form offers, with the topics that somebody chose already."""
     return Choices(
         topics=list(dict.fromkeys((*TOPICS, *topics))),
-        zones=_zones(),
         cadences=list(Cadence),
         weekdays=list(Weekday),
         languages=[(code, _NAMES[code]) for code in LANGUAGES],
@@ -125,16 +122,3 @@ def choices(topics: Sequence[str] = ()) -> Choices:
 
 def _storable(value: str) -> str:
     return value.encode(errors="replace").decode()
-
-
-@lru_cache(maxsize=1)
-def _zones() -> Mapping[str, Sequence[tuple[str, str]]]:
-    """Return the zones people live in by continent, each as its name and its place."""
-    continents = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
-    names = sorted(available_timezones())
-    return {
-        continent: [
-            (name, name.partition("/")[2].replace("_", " ")) for name in names if name.startswith(f"{continent}/")
-        ]
-        for continent in continents
-    }

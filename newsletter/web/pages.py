@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.subscribers.preferences import LANGUAGES
-from newsletter.web import languages
+from newsletter.web import languages, zones
 
 
 class Pages:
@@ -32,6 +33,13 @@ class Pages:
     def _speaking(self, language: str) -> jinja2.Environment:
         environment = environment_in(self._folder, language)
         environment.globals |= {"site": self._letterhead, "language": language}
+        options = str(environment.get_template("_zones.html").render(zones=zones.by_continent()))
+
+        def zone_options(chosen: str) -> Markup:
+            value = f'value="{escape(chosen)}"'
+            return Markup(options.replace(value, f"{value} selected", 1))  # noqa: S704  rendered and escaped above
+
+        environment.globals["zone_options"] = zone_options
         return environment
 
 

@@ -142,7 +142,7 @@ def _papers(app: App, show: Show, person: Subscriber, token: str, fields: FormDa
     typed = {"papers": forms.text(fields, "papers")}
     paste = sampling.read(app, typed["papers"])
     added = steering.like(app, who, paste.papers)
-    said = show.say("Thank you: %(count)s papers more.", count=added) if added else ""
+    said = show.say("Papers added: %(count)s.", count=added) if added else ""
     return _page(app, show, person, token, typed={} if added else typed, said=said, notes=paste.notes)
 
 

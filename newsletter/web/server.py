@@ -1,5 +1,6 @@
 """`create_web`: the ASGI application."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -78,7 +79,9 @@ def create_web(app: App) -> FastAPI:
     web.add_middleware(_DeclaredLimit)
     web.add_middleware(_OtherSites)
     web.add_middleware(_SafeHeaders)
-    web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=app.settings.trusted_proxies)
+    named = filter(None, map(str.strip, app.settings.trusted_proxies.split(",")))
+    proxies = [str(ip_network(each, strict=False)) for each in named]
+    web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return web
 
 
@@ -138,7 +141,8 @@ async def _invalid(request: Request, exc: Exception) -> Response:
     if not request.url.path.startswith(_API) or not isinstance(exc, RequestValidationError):
         return await _bad_token(request, exc)
     errors = [error for error in exc.errors() if error["loc"][0] == "body"]
-    if any(error["type"] == "json_invalid" for error in errors):
+    whole = [error["type"] for error in errors if error["loc"] == ("body",)]  # a value error is about its fields
+    if any(error["type"] == "json_invalid" for error in errors) or {*whole} - {"value_error"}:
         return JSONResponse({"errors": {"": "this is no JSON object"}}, 400)
     inner = [{**error, "loc": error["loc"][1:]} for error in errors]
     return JSONResponse({"errors": {name: str(trouble) for name, trouble in troubles(inner).items()}}, 422)
@@ -165,7 +169,7 @@ async def _refusal(request: Request, exc: Exception) -> Response:
     show = show_for(request)
     title, said = _TITLES.get(status, "That did not work"), _SAID.get(status, "Please go back and try again.")
     if request.url.path.startswith(_API):
-        return JSONResponse({"errors": {"": said}}, status, headers=headers)
+        return JSONResponse({"errors": {"": _SAID.get(status, title)}}, status, headers=headers)
     answer = show("error.html", status, title=show.say(title), said=show.say(said))
     answer.headers.update(headers or {})
     return answer
@@ -175,7 +179,9 @@ async def _failure(request: Request, exc: Exception) -> Response:
     _log.error("request failed", route=_route(request), error=type(exc).__name__)
     show = show_for(request)
     said = "Something went wrong on our side. Nothing was changed; please try again in a minute."
-    answer = show("error.html", 500, title=show.say("Sorry"), said=show.say(said))
+    answer: Response = show("error.html", 500, title=show.say("Sorry"), said=show.say(said))
+    if request.url.path.startswith(_API):
+        answer = JSONResponse({"errors": {"": said}}, 500)
     # This handler stands outside the middleware that puts them on every other answer.
     answer.raw_headers += [*_HEADERS.items(), (b"cache-control", _NO_STORE)]
     return answer

@@ -15,7 +15,7 @@ from newsletter.subscribers.models import State
 from newsletter.web import forms
 from newsletter.web.deps import AppDep, Show, ShowDep
 from newsletter.web.leaving import Leaving
-from newsletter.web.readers import by_unsubscribe, preferences_path, refuse_other_sites
+from newsletter.web.readers import by_unsubscribe, refuse_other_sites
 
 router = APIRouter()
 _ONE_CLICK = b"One-Click"  # as urlencoded or as multipart (RFC 8058, section 3.2)
@@ -23,10 +23,10 @@ _ONE_CLICK = b"One-Click"  # as urlencoded or as multipart (RFC 8058, section 3.
 
 @router.api_route("/u/{token}", methods=["GET", "HEAD"], response_class=HTMLResponse)
 def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
-    """Show the button; what else could be done instead is behind a link of its own that only mails hold."""
+    """Show the button and nothing of theirs: this link opens no preferences, as it never expires."""
     person = by_unsubscribe(app, token)
     active = person.state == State.ACTIVE
-    return show.speaking(person.language)("unsubscribe.html", active=active, preferences_url="")
+    return show.speaking(person.language)("unsubscribe.html", active=active)
 
 
 @router.post("/u/{token}", response_class=HTMLResponse)
@@ -63,6 +63,5 @@ async def come_back(token: str, request: Request, app: AppDep, show: ShowDep) ->
         "back.html",
         how=how,
         preferences=person.preferences,
-        preferences_url=preferences_path(app, person) if person.state == State.ACTIVE else "",
         paused_until=person.paused_until if how == "pause" else None,
     )

@@ -1,6 +1,6 @@
 """What pages are given to show. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -57,12 +57,10 @@ class RatingView:
 class Choices:
     """What a form offers.
 
-    :ivar zones: by continent, each as its name and its place.
     :ivar languages: each as its code and its own name.
     """
 
     topics: Sequence[str]
-    zones: Mapping[str, Sequence[tuple[str, str]]]
     cadences: Sequence[str]
     weekdays: Sequence[str]
     languages: Sequence[tuple[str, str]]

@@ -1,142 +1,152 @@
-"""A person with a browser: from the form to the last mail, on small and large screens, with and without JavaScript."""
+"""A person with a browser: from the form to the way back, with and without JavaScript, by mouse and by keyboard."""
 
-import email
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from email import policy
-from typing import Any
+from collections.abc import Callable
+from email.message import EmailMessage
+from urllib.request import Request, urlopen
 
 import pytest
-import uvicorn
-from conftest import BROWSER
-from fakes import free_port
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from fakes import Clock, SmtpServer, free_port
+from people import ADA, fill_in, heading, link, mails, press, publish, serving, text_of
+from playwright.sync_api import Browser, Page, expect
 from samples import joined
 
-from newsletter import pipeline
 from newsletter.app import App
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import State
-from newsletter.web import create_web
+from newsletter.subscribers.models import State, Subscriber
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-ADA = "ada@example.org"
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-class Server(uvicorn.Server):
-    """Tells when it has started."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
-@contextmanager
-def serving(app: App, port: int) -> Iterator[None]:
-    server = Server(uvicorn.Config(create_web(app), host="127.0.0.1", port=port, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert server.ready.wait(20)
-    yield
-    server.should_exit = True
-    thread.join(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, args=ARGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def site(make_app: Callable[..., App], sqlite_url: str) -> Iterator[App]:
-    port = free_port()
-    app = make_app(sqlite_url, base_url=f"http://127.0.0.1:{port}", postal_address="Example Lab, 1 Long Street, Town")
-    with serving(app, port):
-        yield app
-
-
-@pytest.fixture
-def visit(browser: Browser, site: App) -> Iterator[Callable[..., Page]]:
-    """Open the form as somebody with a screen, a zone and a taste; whatever the browser complains of fails the test."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_form(**screen: Any) -> Page:
-        contexts.append(browser.new_context(base_url=site.settings.base_url, **screen))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Failed to load" not in said.text else None)
-        page.goto("/")
-        return page
-
-    yield open_form
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def newest(app: App, subject: str, room: str) -> str:
-    """Deliver what is due, and return the link that the mail with `subject` holds."""
-    pipeline.deliver(app, None)
-    for path in sorted(app.settings.outbox_dir.glob("notices/*.eml"), reverse=True):
-        mail: Any = email.message_from_bytes(path.read_bytes(), policy=policy.default)
-        if subject in mail["subject"]:
-            assert mail["to"] == ADA
-            found = re.search(rf"http://127\.0\.0\.1:\d+/{room}/\S+", mail.get_body(("plain",)).get_content())
-            assert found
-            return found[0]
-    raise AssertionError(f"no mail about {subject}")
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name).click()
-
-
-def heading(page: Page, text: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+def reader(site: App) -> Subscriber:
+    with site.db.snapshot() as session:
+        person = subscribers.find(session, ADA)
+    assert person is not None
+    return person
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without JavaScript"])
-def test_a_person_joins_and_leaves(site: App, visit: Callable[..., Page], scripts: bool) -> None:
+def test_the_whole_way(site: App, smtp: SmtpServer, clock: Clock, visit: Callable[..., Page], scripts: bool) -> None:
+    publish(site)
     page = visit(java_script_enabled=scripts, timezone_id="Europe/Lisbon")
-    page.get_by_label("Email address").fill(ADA)
-    page.get_by_label("reasoning").check()
-    page.get_by_label("Keywords").fill("protein design, flow matching")
-    page.get_by_label("Not before").select_option("06:00")
+    sampled = asks(page, clock, scripts)
+    confirms(site, smtp, page, sampled)
+    digest = reads(site, smtp, sampled)
+    steers(site, page, digest)
+    leaves_and_comes_back(site, page, link(digest, "u"))
+
+
+def asks(page: Page, clock: Clock, scripts: bool) -> list[str]:
+    """Fill in the form, see what would come, and subscribe; return the sample's titles."""
+    fill_in(page, clock)
+    page.get_by_label("What you work on").fill("I work on flow matching for peptides")
     if not scripts:
         page.get_by_label("Time zone").select_option("Lisbon")
-    page.get_by_text("More wishes").click()
-    page.get_by_label("Never show me").fill("crypto")
+        press(page, "Show me a sample")
+        clock.forward(seconds=5)
+    cards = page.locator("#sample li")
+    expect(cards).to_have_count(5)
+    expect(cards.first).to_contain_text(re.compile("matches “(proteins|flow matching|peptides)”"))
+    sampled = page.locator("#sample h3").all_inner_texts()
     press(page, "Subscribe")
     heading(page, "Check your inbox")
-    page.goto(newest(site, "confirm", "confirm"))
+    return sampled
+
+
+def confirms(site: App, smtp: SmtpServer, page: Page, sampled: list[str]) -> None:
+    """Open the link of the mail, which shows the same sample, and press the one big button."""
+    confirmation = mails(site, smtp)[-1]
+    assert "confirm" in confirmation["subject"]
+    page.goto(link(confirmation, "confirm"))
     heading(page, "Confirm your subscription")
-    expect(page.locator("dl")).to_contain_text("reasoning, protein design, flow matching")
-    expect(page.locator("dl")).to_contain_text("from 06:00, Europe/Lisbon time")
+    expect(page.locator("dl")).to_contain_text("proteins")
+    assert page.locator("main h3").all_inner_texts() == sampled
     assert joined(site, ADA) == State.PENDING
     press(page, "Confirm my subscription")
     heading(page, "You are subscribed")
     assert joined(site, ADA) == State.ACTIVE
-    page.goto(newest(site, "Welcome", "u"))
-    assert joined(site, ADA) == State.ACTIVE
+
+
+def reads(site: App, smtp: SmtpServer, sampled: list[str]) -> EmailMessage:
+    """Return the first issue: it follows at once, and begins with what was promised."""
+    digest = mails(site, smtp)[-1]
+    assert digest["to"] == ADA
+    places = [text_of(digest).find(title) for title in sampled]
+    assert -1 < places[0] < places[1] < places[2] < places[3] < places[4]
+    return digest
+
+
+def steers(site: App, page: Page, digest: EmailMessage) -> None:
+    """Like a paper from the mail, and change and undo preferences."""
+    page.goto(link(digest, "f", "/like"))
+    heading(page, "A good paper for you?")
+    press(page, "Yes, I like it")
+    heading(page, "Noted: you like it")
+    page.get_by_role("link", name="See and change all your wishes").click()
+    heading(page, "Your subscription")
+    expect(page.get_by_text("said from a mail")).to_be_visible()
+    page.get_by_label("How often").select_option("On days I choose")
+    page.get_by_label("Wednesday").check()
+    press(page, "Save")
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert reader(site).weekdays == "wed"
+    press(page, "Undo")
+    expect(page.get_by_label("How often")).to_have_value("daily")
+    assert (reader(site).cadence, reader(site).timezone) == ("daily", "Europe/Lisbon")
+
+
+def leaves_and_comes_back(site: App, page: Page, address: str) -> None:
+    """Leave by one-click, as a mail program does it; then by the page's button, and undo it."""
+    one_click = Request(address, data=b"List-Unsubscribe=One-Click", method="POST")
+    with urlopen(one_click) as answer:
+        assert answer.status == 200
+    assert joined(site, ADA) == State.UNSUBSCRIBED
+    page.goto(address)
     press(page, "Unsubscribe")
     heading(page, "You are unsubscribed")
-    assert joined(site, ADA) == State.UNSUBSCRIBED
-    with site.db.snapshot() as session:
-        person = subscribers.find(session, ADA)
-    assert person
-    assert (person.hour, person.timezone, person.mutes) == (6, "Europe/Lisbon", ["crypto"])
+    press(page, "That was a mistake: as before")
+    heading(page, "Good to have you back")
+    assert joined(site, ADA) == State.ACTIVE
+
+
+def test_papers_somebody_likes_are_enough_to_sign_up(
+    site: App, smtp: SmtpServer, clock: Clock, visit: Callable[..., Page]
+) -> None:
+    publish(site)
+    page = visit()
+    page.get_by_label("Email address").fill(ADA)
+    page.get_by_text("Or show us: paste papers you like").click()
+    page.get_by_label("Papers you like").fill(
+        "https://arxiv.org/abs/2608.00001v2\n@article{x, title={Proteins, {d}iffused}}"
+    )
+    expect(page.locator("#sample li").first).to_contain_text("which you liked")
+    clock.forward(seconds=5)
+    press(page, "Subscribe")
+    heading(page, "Check your inbox")
+    page.goto(link(mails(site, smtp)[-1], "confirm"))
+    expect(page.locator("dl")).to_contain_text("Diffusion models for protein design")
+    press(page, "Confirm my subscription")
+    page.get_by_role("link", name="See and change all your wishes").click()
+    expect(page.get_by_text("you gave it to us")).to_have_count(2)
+
+
+def test_a_topic_is_found_by_typing_and_an_own_one_is_taken(
+    site: App, smtp: SmtpServer, clock: Clock, visit: Callable[..., Page]
+) -> None:
+    page = visit()
+    page.get_by_label("Email address").fill(ADA)
+    search = page.get_by_role("searchbox")
+    search.fill("prot")
+    expect(page.get_by_label("robotics", exact=True)).to_be_hidden()
+    page.get_by_label("proteins", exact=True).check()
+    search.fill("peptide folding")
+    search.press("Enter")
+    expect(page.get_by_label("peptide folding", exact=True)).to_be_checked()
+    clock.forward(seconds=5)
+    press(page, "Subscribe")
+    heading(page, "Check your inbox")
+    mails(site, smtp)
+    assert reader(site).topics == ["proteins", "peptide folding"]
 
 
 @pytest.mark.parametrize("zone", ["America/Argentina/Buenos_Aires", "Asia/Calcutta"])
@@ -159,7 +169,6 @@ def test_what_is_wrong_is_read_out_and_one_press_away(visit: Callable[..., Page]
     page = visit()
     page.get_by_label("Email address").fill("ada@example")
     page.get_by_text("More wishes").click()
-    page.get_by_label("Papers in each mail").fill("50")
     page.get_by_label("Keywords").fill("k" * 101)
     press(page, "Subscribe")
     expect(page.get_by_role("alert")).to_be_focused()
@@ -170,66 +179,45 @@ def test_what_is_wrong_is_read_out_and_one_press_away(visit: Callable[..., Page]
     expect(page.get_by_label("Email address")).to_have_attribute("aria-invalid", "true")
 
 
-def test_the_form_can_be_filled_by_keyboard_alone(site: App, visit: Callable[..., Page]) -> None:
+def test_the_form_can_be_filled_by_keyboard_alone(
+    site: App, smtp: SmtpServer, clock: Clock, visit: Callable[..., Page]
+) -> None:
     page = visit()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    page.get_by_label("Email address").focus()
     page.keyboard.type(ADA)
     page.keyboard.press("Tab")
-    page.keyboard.press("Space")
-    expect(page.get_by_label("agents")).to_be_checked()
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("agents")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("agents", exact=True)).to_be_checked()
+    page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement.parentElement).outlineStyle") == "solid"
+    clock.forward(seconds=5)
     page.keyboard.press("Enter")
     heading(page, "Check your inbox")
-    assert joined(site, ADA) == State.PENDING
+    mails(site, smtp)
+    assert reader(site).topics == ["agents"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_a_small_screen_and_can_be_read(site: App, visit: Callable[..., Page], scheme: str) -> None:
-    page = visit(viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    fits(page)
-    page.get_by_label("Email address").fill("x" * 60 + "@example")
-    page.get_by_label("Keywords").fill("k" * 400)
-    press(page, "Subscribe")
-    expect(page.get_by_role("alert")).to_be_visible()
-    fits(page)
-    page.get_by_label("Email address").fill(ADA)
-    page.get_by_label("Keywords").fill(", ".join("k" * 80 + str(number) for number in range(9)))
-    press(page, "Subscribe")
-    heading(page, "Check your inbox")
-    fits(page)
-    page.goto(newest(site, "confirm", "confirm"))
-    fits(page)
-    press(page, "Confirm my subscription")
-    heading(page, "You are subscribed")
-    fits(page)
-    page.goto(newest(site, "Welcome", "u"))
-    fits(page)
-    press(page, "Unsubscribe")
-    heading(page, "You are unsubscribed")
-    fits(page)
-    for path in ("/u/nonsense", "/nowhere"):
-        page.goto(path)
-        fits(page)
-
-
-CONTRAST = """() => {
-  const light = (text) => text.match(/[0-9.]+/g).slice(0, 3).map((part) => part / 255)
-    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-  const behind = (node) => { const own = getComputedStyle(node).backgroundColor;
-    return /, 0\\)$/.test(own) && node.parentElement ? behind(node.parentElement) : own; };
-  const texts = [...document.querySelectorAll("body *")].filter((node) => node.checkVisibility()
-    && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()) && node.localName !== "option");
-  return texts.map((node) => {
-    const pair = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => b - a);
-    return [(pair[0] + 0.05) / (pair[1] + 0.05), node.outerHTML.slice(0, 90)]; }).filter(([ratio]) => ratio < 4.5);
-}"""
-
-
-def fits(page: Page) -> None:
-    """Check that nothing sticks out to the side and that every text stands out (WCAG 2.2, 1.4.3)."""
-    size = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    wide, screen = page.evaluate(size)
-    assert wide <= screen == 360
-    assert page.evaluate(CONTRAST) == []
+def test_a_browser_does_the_work_that_is_asked_of_it(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, clock: Clock, browser: Browser
+) -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    app = make_app(sqlite_url, base_url=base, smtp_url=smtp.url, signup_work_bits=10)
+    with serving(app, port):
+        page = browser.new_page(base_url=base)
+        page.goto("/")
+        fill_in(page, clock, "Ada@EXAMPLE.org")
+        press(page, "Subscribe")
+        heading(page, "Check your inbox")
+        assert "confirm" in mails(app, smtp)[-1]["subject"]
+        without = browser.new_page(base_url=base, java_script_enabled=False)
+        without.goto("/")
+        assert "needs JavaScript" in without.content()
+        fill_in(without, clock, "bela@example.org")
+        press(without, "Subscribe")
+        expect(without.get_by_role("status").first).to_contain_text("One more press")
+        assert len(mails(app, smtp)) == 1
+        page.close()
+        without.close()

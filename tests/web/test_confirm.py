@@ -9,9 +9,9 @@ from email.message import EmailMessage
 import pytest
 from fakes import Clock
 from fastapi.testclient import TestClient
-from samples import add_readers, joined, membership
+from samples import add_readers, joined, membership, sign_up
 
-from newsletter import pipeline
+from newsletter import pipeline, steering
 from newsletter.app import App
 from newsletter.signing import Purpose
 from newsletter.subscribers.models import State
@@ -94,6 +94,20 @@ def test_opening_the_link_after_confirming_shows_that_it_is_done(app: App, clien
     assert "<button" not in page.text
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_old_link_opens_the_preferences_no_longer_than_any_other_link(
+    app: App, client: TestClient, clock: Clock, ended: bool
+) -> None:
+    path = ask(app, client)
+    assert re.search(r'href="/preferences/[\w-]{38}"', client.post(path).text)
+    clock.forward(hours=1)
+    if ended:
+        steering.end_links(app, 1)
+    for answer in (client.get(path), client.post(path)):
+        assert "You are subscribed" in answer.text
+        assert ("/preferences/" in answer.text) is not ended
+
+
 def test_a_link_is_good_for_seven_days_and_no_longer(app: App, client: TestClient, clock: Clock) -> None:
     path = ask(app, client)
     clock.forward(days=7)
@@ -120,6 +134,7 @@ def test_withdrawing_the_request_ends_the_link(app: App, client: TestClient) -> 
 
 def test_leaving_before_the_confirmation_goes_out_holds_it_back(app: App, client: TestClient) -> None:
     client.post("/subscribe", data=GOOD)
+    assert membership.admit(app) == 1
     token = app.signer.sign(Purpose.UNSUBSCRIBE, 1, now=app.now())
     client.post(f"/u/{token}")
     assert mails(app) == []
@@ -127,7 +142,7 @@ def test_leaving_before_the_confirmation_goes_out_holds_it_back(app: App, client
 
 def test_confirming_one_subscriber_leaves_the_others_alone(app: App, client: TestClient) -> None:
     path = ask(app, client)
-    membership.sign_up(app, "bob@example.org", membership.Preferences())
+    sign_up(app, "bob@example.org")
     client.post(path)
     assert (joined(app, ADA), joined(app, "bob@example.org")) == (State.ACTIVE, State.PENDING)
 
@@ -137,14 +152,17 @@ def test_somebody_who_left_may_come_back_by_confirming_anew(app: App, client: Te
     client.post(f"/u/{app.signer.sign(Purpose.UNSUBSCRIBE, id_, now=app.now())}")
     clock.forward(days=1)
     client.post("/subscribe", data=GOOD | {"email": "ada0@example.org"})
+    assert joined(app, "ada0@example.org") == State.UNSUBSCRIBED, "nobody has looked at it yet"
+    path = link(mails(app)[-1], "confirm")
     assert joined(app, "ada0@example.org") == State.PENDING
-    assert client.post(link(mails(app)[-1], "confirm")).status_code == 200
+    assert client.post(path).status_code == 200
     assert joined(app, "ada0@example.org") == State.ACTIVE
 
 
 def test_the_confirmation_holds_nothing_that_was_typed(app: App, client: TestClient) -> None:
     typed = "BUY-NOW https://spam.example/"
-    client.post("/subscribe", data=GOOD | {"keywords": typed, "authors": typed, "topics": [typed]})
+    typed_fields = ("keywords", "authors", "categories", "mutes", "about", "papers")
+    client.post("/subscribe", data=GOOD | dict.fromkeys(typed_fields, typed) | {"topics": [typed]})
     [mail] = mails(app)
     assert "spam.example" not in str(mail)
     assert "BUY-NOW" not in str(mail)

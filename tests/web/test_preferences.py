@@ -305,7 +305,9 @@ def test_undo_puts_a_pause_back_exactly(app_on_both: App, both: TestClient, cloc
     assert pause() == paused
 
 
-@pytest.mark.parametrize("saved_", ["nonsense", "-1", "0", "9" * 17, "9" * 30, "1' OR 1=1", "²", "٣", "%00", "<script>"])
+@pytest.mark.parametrize(
+    "saved_", ["nonsense", "-1", "0", "9" * 17, "9" * 30, "1' OR 1=1", "²", "٣", "%00", "<script>"]
+)
 def test_a_number_that_means_nothing_is_harmless(app: App, client: TestClient, saved_: str) -> None:
     [id_] = add_readers(app, 1)
     path = link(app, id_)
@@ -331,7 +333,9 @@ def test_of_two_tabs_the_last_one_counts_and_the_first_cannot_undo_it(app_on_bot
     assert wishes(app_on_both, id_).topics == ("robotics",)
 
 
-@pytest.mark.parametrize("until", ["2026-08-05", "2026-08-04", "2027-08-07", "0001-01-01", "9999-12-31", "", "soon", "x" * 9_000])
+@pytest.mark.parametrize(
+    "until", ["2026-08-05", "2026-08-04", "2027-08-07", "0001-01-01", "9999-12-31", "", "soon", "x" * 9_000]
+)
 def test_a_day_that_cannot_be_paused_until_is_said_at_its_field(app: App, client: TestClient, until: str) -> None:
     [id_] = add_readers(app, 1)
     answer = client.post(f"{link(app, id_)}/pause", data={"until": until})

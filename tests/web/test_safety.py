@@ -1,26 +1,30 @@
 """What holds for every page: safe headers, no deed on GET or HEAD, and a clean answer to any nonsense."""
 
 import base64
-import email
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from email import policy
-from email.message import EmailMessage
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from fakes import Clock
 from fastapi.testclient import TestClient
-from samples import HOSTILE, add_papers, add_readers, membership, open_and_queue, record
+from samples import HOSTILE, add_papers, add_readers, join, mails_of, membership, open_and_queue, record, sign_up
 from sqlmodel import select
 
-from newsletter import pipeline
+from newsletter import pipeline, privacy, steering
 from newsletter.app import App
+from newsletter.delivery.models import Delivery, Mail
+from newsletter.rendering.links import FEEDBACK
 from newsletter.signing import Purpose, Signer
+from newsletter.subscribers.changes.models import AddressChange
 from newsletter.tables import TABLES
 from newsletter.tracking.models import Event
 from newsletter.web import create_web
+from newsletter.web.readers import LINKS_LAST
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 PAGES = (
@@ -29,14 +33,29 @@ PAGES = (
     "/healthz",
     "/readyz",
     "/static/site.css",
-    "/static/zone.js",
+    *(f"/static/{name}.js" for name in ("zone", "topics", "sample", "work")),
     "/nowhere",
+    "/link",
     "/u/x",
     "/confirm/x",
+    "/preferences/x",
+    "/address/x",
+    "/f/x/1/like",
+    "/api/docs",
+    "/api/openapi.json",
+    "/api/v1/form",
 )
+GOES_TO = re.compile(r'<(?:a|link|form)(?![^>]* method="post")[^>]* (?:href|action)="(/[^"]*)"')
+LAST = {
+    Purpose.RETURN: membership.RETURN_WITHIN,
+    Purpose.NEW_ADDRESS: steering.MOVE_WITHIN,
+    Purpose.CONFIRM: membership.CONFIRM_WITHIN,
+    Purpose.PREFERENCES: LINKS_LAST,
+    Purpose.FEEDBACK: LINKS_LAST,
+}
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -45,58 +64,108 @@ def client(app: App) -> TestClient:
     return TestClient(create_web(app), follow_redirects=False, raise_server_exceptions=False)
 
 
-def dump(app: App, *, events: bool = False) -> str:
+def dump(app: App, *, events: bool = True) -> str:
+    """Return every row of every table."""
     with app.db.snapshot() as session:
         tables = [table for table in TABLES if events or table is not Event]
-        return repr([[row.model_dump() for row in session.exec(select(table))] for table in tables])
+        return repr([sorted(repr(row.model_dump()) for row in session.exec(select(table))) for table in tables])
 
 
-def tokens(app: App, signer: Signer | None = None) -> dict[Purpose, str]:
-    return {purpose: (signer or app.signer).sign(purpose, 1, now=app.now()) for purpose in Purpose}
-
-
-def paths(made: dict[Purpose, str]) -> list[tuple[str, str]]:
-    """Return all that a reader's tokens can do, with the method that does it."""
+def paths(made: dict[Purpose, str]) -> list[tuple[Purpose, str, str]]:
+    """Return all that a reader's tokens can do, with the purpose that it takes and the method that does it."""
+    both = {
+        Purpose.CONFIRM: [f"/confirm/{made[Purpose.CONFIRM]}"],
+        Purpose.UNSUBSCRIBE: [f"/u/{made[Purpose.UNSUBSCRIBE]}"],
+        Purpose.PREFERENCES: [f"/preferences/{made[Purpose.PREFERENCES]}"],
+        Purpose.NEW_ADDRESS: [f"/address/{made[Purpose.NEW_ADDRESS]}"],
+        Purpose.FEEDBACK: [f"/f/{made[Purpose.FEEDBACK]}/1/{kind}" for kind in FEEDBACK],
+    }
+    found = [(purpose, method, path) for purpose, some in both.items() for path in some for method in ("GET", "POST")]
+    steps = ("undo", "papers", "pause", "address", "links", "erase")
+    preferences = f"/preferences/{made[Purpose.PREFERENCES]}"
     return [
-        ("GET", f"/confirm/{made[Purpose.CONFIRM]}"),
-        ("POST", f"/confirm/{made[Purpose.CONFIRM]}"),
-        ("GET", f"/u/{made[Purpose.UNSUBSCRIBE]}"),
-        ("POST", f"/u/{made[Purpose.UNSUBSCRIBE]}"),
-        ("GET", f"/c/{made[Purpose.READ]}/1/page"),
+        *found,
+        (Purpose.PREFERENCES, "GET", f"{preferences}/export"),
+        *((Purpose.PREFERENCES, "POST", f"{preferences}/{step}") for step in steps),
+        (Purpose.FEEDBACK, "POST", f"/f/{made[Purpose.FEEDBACK]}/1/undo"),
+        (Purpose.RETURN, "POST", f"/back/{made[Purpose.RETURN]}"),
+        (Purpose.READ, "GET", f"/c/{made[Purpose.READ]}/1/page"),
     ]
 
 
-def crawl(app: App) -> set[str]:
-    """Send a digest and both notices, and return every link on our site that they hold."""
+def prepared(app: App) -> dict[Purpose, str]:
+    """Make somebody pending, a reader who moves, and one who left; return a good token of each purpose."""
+    add_papers(app, [record(1)])
+    asked = sign_up(app, "pending@example.org")
+    [reader] = add_readers(app, 1)
+    gone = add_readers(app, 1, prefix="gone")
+    membership.unsubscribe(app, gone)
+    steering.ask_address(app, reader, "moved@example.org")
+    pipeline.deliver(app, open_and_queue(app).id)
+    with app.db.snapshot() as session:
+        [move] = session.exec(select(AddressChange.id))
+        [digest] = session.exec(select(Delivery.id).where(Delivery.state == "sent", Delivery.mail == Mail.DIGEST))
+    ids = {
+        Purpose.CONFIRM: asked,
+        Purpose.UNSUBSCRIBE: reader,
+        Purpose.RETURN: gone[0],
+        Purpose.PREFERENCES: reader,
+        Purpose.READ: digest,
+        Purpose.FEEDBACK: digest,
+        Purpose.NEW_ADDRESS: move,
+        Purpose.FORM: 0,
+    }
+    assert set(ids) == set(Purpose)
+    return {purpose: app.signer.sign(purpose, id_ or 0, now=app.now()) for purpose, id_ in ids.items()}
+
+
+def crawl(app: App, clock: Clock) -> set[str]:
+    """Send a digest and each kind of notice, and return every link on our site that they hold."""
     add_papers(app, [record(number, code_url="https://example.org/code") for number in range(1, 4)])
-    add_readers(app, 2)
-    membership.sign_up(app, "pending@example.org", membership.Preferences())
-    membership.sign_up(app, "joined@example.org", membership.Preferences())
-    membership.confirm(app, 4)
-    for issue_id in (open_and_queue(app).id, None):
-        pipeline.deliver(app, issue_id)
+    sign_up(app, "pending@example.org")
+    clock.forward(days=1)
+    assert membership.remind(app) == 1
+    join(app, "joined@example.org")
+    moving, moved, _ = add_readers(app, 3)
+    for number, reader in enumerate((moved, moving), start=1):
+        steering.ask_address(app, reader, f"new{number}@example.org")
+    steering.move(app, 1)
+    sign_up(app, "reader2@example.org")
+    open_and_queue(app)
+    mails = mails_of(app)
+    with app.db.snapshot() as session:
+        assert set(session.exec(select(Delivery.mail).where(Delivery.state == "sent"))) == set(Mail)
     links: set[str] = set()
-    for file in app.settings.outbox_dir.glob("*/*.eml"):
-        mail = email.message_from_bytes(file.read_bytes(), policy=policy.default)
-        assert isinstance(mail, EmailMessage)
+    for mail in mails:
         bodies = [part.get_content() for part in mail.walk() if part.get_content_maintype() == "text"]
-        for text in (mail["List-Unsubscribe"], *bodies):
+        for text in (mail["List-Unsubscribe"] or "", *bodies):
             links |= set(re.findall(r"https://news\.example\.org(/[^\s\"'<>]*)", text))
     return links
 
 
-def test_following_every_link_of_every_mail_changes_nothing(make_app: Callable[..., App], database_url: str) -> None:
+def test_following_every_link_of_every_mail_and_of_every_page_behind_it_changes_nothing(
+    make_app: Callable[..., App], database_url: str, clock: Clock
+) -> None:
     app = make_app(database_url)
-    links = crawl(app)
-    assert {link.split("/")[1] for link in links} == {"", "u", "c", "o", "confirm"}
-    client, before = TestClient(create_web(app), follow_redirects=False), dump(app)
-    for link in sorted(links):
-        assert client.head(link).status_code in {200, 302}
-    with app.db.snapshot() as session:
-        assert session.exec(select(Event)).all() == [], "HEAD counts nothing"
-    for link in sorted(links):
-        assert client.get(link).status_code in {200, 302}
+    links = crawl(app, clock)
+    rooms = {"", "u", "c", "o", "confirm", "preferences", "address", "f"}
+    assert {link.split("/")[1] for link in links} == rooms
+    client, before, lasting = TestClient(create_web(app), follow_redirects=False), dump(app), dump(app, events=False)
+    seen: set[str] = set()
+    while links:
+        for link in sorted(links):
+            assert client.head(link).status_code in {200, 302}, link
+        assert dump(app) == before, "HEAD changes nothing and counts nothing"
+        pages = [client.get(link) for link in sorted(links) if link[:3] not in {"/c/", "/o/"}]
+        assert {page.status_code for page in pages} == {200}
+        seen |= links
+        links = {unescape(link) for page in pages for link in GOES_TO.findall(page.text)} - seen
+    assert {urlsplit(link).path.split("/")[1] for link in seen} == rooms | {"link", "api", "static", "subscribe"}
+    assert any(link.endswith("/export") for link in seen)
     assert dump(app) == before
+    for link in sorted(seen):
+        assert client.get(link).status_code in {200, 302}
+    assert dump(app, events=False) == lasting
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
@@ -122,22 +191,38 @@ def test_a_failure_of_ours_is_a_page_with_the_safe_headers_too(make_app: Callabl
     assert "sql" not in answer.text.lower()
 
 
-def test_no_page_holds_script_or_style_of_its_own(app: App, client: TestClient) -> None:
-    membership.sign_up(app, "ada@example.org", membership.Preferences())
-    answers = [client.request(method, path) for method, path in paths(tokens(app))[:4]]
+def test_no_page_holds_script_or_style_of_its_own_nor_loads_anything_from_elsewhere(
+    app: App, client: TestClient
+) -> None:
+    good = prepared(app)
+    ends = (Purpose.NEW_ADDRESS, Purpose.UNSUBSCRIBE)  # in this order, for they end the other links
+    ways = [way for way in paths(good) if way[2].rpartition("/")[2] not in {"links", "erase"}]
+    ways.sort(key=lambda way: ends.index(way[0]) if way[0] in ends else -1)
+    answers = [client.request(method, path) for _, method, path in ways]
+    assert {answer.status_code for answer in answers} == {200, 302, 303, 400}
+    for step, typed in (("links", {}), ("erase", {}), ("erase", {"sure": "yes"})):
+        [id_] = add_readers(app, 1, prefix=f"{step}{len(typed)}-")
+        token = app.signer.sign(Purpose.PREFERENCES, id_, now=app.now())
+        answers.append(client.post(f"/preferences/{token}/{step}", data=typed))
+        assert answers[-1].status_code in {200, 400}
     answers += [client.get(path) for path in PAGES if not path.startswith("/static")]
     answers += [client.post("/subscribe", data={"email": typed}) for typed in ("", "bob@example.org")]
+    answers += [client.post(path, data={"topics": "x"}) for path in ("/subscribe/sample", "/link")]
+    answers.append(client.post("/subscribe", data={"topics": "proteins", "show": "sample"}))
+    assert sum("https://arxiv.org/abs/2608.00001" in answer.text for answer in answers) > 5
     for answer in answers:
         assert not re.search(r"<style|<script(?! src=\"/static/)|\sstyle=|\son\w+=", answer.text)
-        assert not re.search(r"(?:src|href|action)=\"(?!/|#|data:,)", answer.text)
+        assert not re.search(r"(?:src|action)=\"(?!/)|<link [^>]*href=\"(?!/|data:,)", answer.text)
+        assert not re.search(r"href=\"(?!/|#|data:,|https://arxiv\.org/abs/2608\.00001\")", answer.text)
 
 
-def test_every_kind_of_bad_link_gives_the_same_page(app: App, client: TestClient, clock: Any) -> None:
-    membership.sign_up(app, "ada@example.org", membership.Preferences())
-    good = tokens(app)
-    before = dump(app, events=True)
+def test_every_kind_of_bad_link_gives_the_same_page(app: App, client: TestClient, clock: Clock) -> None:
+    good = prepared(app)
+    before = dump(app)
+    nobody = {purpose: app.signer.sign(purpose, 12_345, now=app.now()) for purpose in Purpose}
     wrong = [
-        tokens(app, Signer(["a key of somebody else"])),
+        {purpose: Signer(["a key of somebody else"]).sign(purpose, 1, now=app.now()) for purpose in Purpose},
+        nobody | {Purpose.READ: "x"},  # a click on a mail that is gone still leads to its paper
         {purpose: token[:-1] for purpose, token in good.items()},
         {purpose: token + "A" for purpose, token in good.items()},
         {purpose: token.swapcase() for purpose, token in good.items()},
@@ -147,42 +232,58 @@ def test_every_kind_of_bad_link_gives_the_same_page(app: App, client: TestClient
     answers = [
         client.request(method, path)
         for made in wrong
-        for method, path in paths(made)
-        if not any(token in path and f"/{room}" in path for room, token in _own(good).items())
+        for purpose, method, path in paths(made)
+        if made[purpose] != good[purpose]
     ]
-    clock.forward(seconds=timedelta(days=7, seconds=1).total_seconds())
-    answers += [client.request(method, path) for method, path in paths(good)[:2]]
-    clock.forward(days=-8)
-    answers += [client.request(method, path) for method, path in paths(good)]
+    start = clock()
+    for purpose, limit in sorted(LAST.items(), key=lambda last: last[1]):
+        clock.at = start + limit + timedelta(seconds=1)
+        answers += [client.request(method, path) for needs, method, path in paths(good) if needs is purpose]
+    clock.at = start - timedelta(minutes=6)
+    answers += [client.request(method, path) for _, method, path in paths(good)]
+    clock.at = start
     assert {answer.status_code for answer in answers} == {404}
-    assert len({answer.text for answer in answers}) == 1
-    assert dump(app, events=True) == before
+    assert len({without_stamp(answer.text) for answer in answers}) == 1
+    assert dump(app) == before
+    ways = [way for way in paths(good) if way[0] in {Purpose.PREFERENCES, Purpose.FEEDBACK}]
+    for end in (steering.end_links, privacy.erase):  # what a reader ends is as bad as what never was good
+        end(app, app.signer.unsign(Purpose.PREFERENCES, good[Purpose.PREFERENCES], now=app.now()))
+        ended = [client.request(method, path) for _, method, path in ways]
+        assert {(each.status_code, without_stamp(each.text)) for each in ended} == {
+            (404, without_stamp(answers[0].text))
+        }
 
 
-def _own(good: dict[Purpose, str]) -> dict[str, str]:
-    return {"confirm/": good[Purpose.CONFIRM], "u/": good[Purpose.UNSUBSCRIBE], "c/": good[Purpose.READ]}
+def without_stamp(page: str) -> str:
+    """Return a page without when it was made; a bad link's page holds a form to ask for a good one."""
+    assert page.count('name="stamp"') == 1
+    return re.sub(r'name="stamp" value="[\w-]{38}"', "", page)
 
 
 def test_every_flipped_byte_of_a_token_is_refused(app: App, client: TestClient) -> None:
-    membership.sign_up(app, "ada@example.org", membership.Preferences())
-    before = dump(app, events=True)
-    raw = base64.urlsafe_b64decode(tokens(app)[Purpose.UNSUBSCRIBE] + "==")
-    for place in range(len(raw)):
-        flipped = raw[:place] + bytes([raw[place] ^ 0x01]) + raw[place + 1 :]
-        token = base64.urlsafe_b64encode(flipped).decode().rstrip("=")
-        assert client.post(f"/u/{token}").status_code == 404
-    assert dump(app, events=True) == before
+    good = prepared(app)
+    before = dump(app)
+    first = {purpose: (method, path) for purpose, method, path in reversed(paths(good))}
+    assert set(first) == set(Purpose) - {Purpose.FORM}
+    for purpose, (method, path) in first.items():
+        raw = base64.urlsafe_b64decode(good[purpose] + "==")
+        for place in range(len(raw)):
+            flipped = raw[:place] + bytes([raw[place] ^ 0x01]) + raw[place + 1 :]
+            token = base64.urlsafe_b64encode(flipped).decode().rstrip("=")
+            assert client.request(method, path.replace(good[purpose], token)).status_code == 404
+    assert dump(app) == before
 
 
 @pytest.mark.parametrize(
     ("status", "sent"),
     [
-        (413, {"content": b"email=" + b"a" * 70_000, "headers": FORM}),
-        (413, {"content": iter([b"email=" + b"a" * 40_000] * 2), "headers": FORM}),
+        (413, {"content": b"email=" + b"a" * 600_000, "headers": FORM}),
+        (413, {"content": iter([b"email=" + b"a" * 300_000] * 2), "headers": FORM}),
         (413, {"content": b"", "headers": FORM | {"content-length": "9" * 400}}),
-        (413, {"files": {"email": ("a.txt", b"a" * 70_000)}}),
+        (413, {"files": {"email": ("a.txt", b"a" * 600_000)}}),
         (400, {"files": {"email": ("a.txt", b"ada@example.org")}}),
-        (400, {"content": b"email=" + b"a" * 60_000, "headers": FORM}),
+        (400, {"content": b"email=" + b"a" * 500_000, "headers": FORM}),
+        (400, {"content": b"email=ada@example.org&papers=" + b"a" * 450_000, "headers": FORM}),
         (400, {"content": bytes(range(256)) * 10, "headers": FORM}),
         (400, {"content": b"&".join([b"a=1"] * 5_000), "headers": FORM}),
         (400, {"data": {"email": "ada@example.org", "topics": [f"topic {number}" for number in range(150)]}}),
@@ -198,11 +299,11 @@ def test_every_flipped_byte_of_a_token_is_refused(app: App, client: TestClient) 
 def test_a_form_that_makes_no_sense_is_refused_and_writes_nothing(
     app: App, client: TestClient, status: int, sent: dict[str, Any]
 ) -> None:
-    before = dump(app, events=True)
+    before = dump(app)
     answer = client.post("/subscribe", **sent)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert dump(app, events=True) == before
+    assert dump(app) == before
 
 
 def test_no_charset_breaks_the_form(client: TestClient) -> None:
@@ -215,14 +316,19 @@ def test_no_charset_breaks_the_form(client: TestClient) -> None:
 
 
 def test_a_wrong_method_is_refused(client: TestClient) -> None:
-    act = {"/subscribe", "/confirm/x", "/u/x"}
-    for path in (*act, "/", "/o/x.gif", "/c/x/1/page", "/healthz", "/readyz", "/static/site.css"):
-        for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO", *(() if path in act else ("POST",))):
+    act = {"/subscribe", "/link", "/confirm/x", "/address/x", "/preferences/x", "/f/x/1/like", "/u/x"}
+    press = {"/subscribe/sample", "/back/x", *(f"/preferences/x/{step}" for step in ("undo", "papers", "pause"))}
+    press |= {f"/preferences/x/{step}" for step in ("address", "links", "erase")}
+    look = {"/", "/o/x.gif", "/c/x/1/page", "/healthz", "/readyz", "/static/site.css", "/preferences/x/export"}
+    for path in act | press | look | {"/api/docs", "/api/openapi.json"}:
+        never = ("GET", "HEAD") if path in press else () if path in act else ("POST",)
+        for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO", *never):
             assert client.request(method, path).status_code == 405
 
 
 def test_an_unknown_address_is_a_plain_404(client: TestClient) -> None:
     rooms = ("/docs", "/openapi.json", "/redoc", "/subscribe/", "/u", "/u/", "/confirm", "/o/x", "/c/x/1", "/static")
+    rooms += ("/preferences", "/preferences/x/nowhere", "/f/x", "/f/x/1", "/back", "/address", "/link/", "/api/")
     files = ("/static/", "/static/..%2fserver.py", "/static/%00", "/static/" + "a" * 5_000, "/favicon.ico", "/.env")
     for path in (*rooms, *files, "/nowhere", "/%ff", "/" + "x" * 9_000, "//evil.example.net"):
         for method in ("GET", "HEAD", "POST"):
@@ -235,7 +341,10 @@ def test_an_unknown_address_is_a_plain_404(client: TestClient) -> None:
 def test_hostile_texts_in_the_address_line_are_never_echoed(client: TestClient) -> None:
     for text in HOSTILE:
         quoted = "".join(f"%{byte:02x}" for byte in text.encode())
-        for path in (f"/{quoted}", f"/u/{quoted}", f"/c/{quoted}/{quoted}/{quoted}", f"/subscribe?email={quoted}"):
+        rooms = (f"/{room}/{quoted}" for room in ("u", "confirm", "address", "preferences", "api/v1"))
+        asked = (f"/subscribe?email={quoted}&lang={quoted}", f"/link?lang={quoted}", f"/f/x/1/{quoted}")
+        three = (f"/{room}/{quoted}/{quoted}/{quoted}" for room in ("c", "f"))
+        for path in (f"/{quoted}", *rooms, *asked, *three):
             answer = client.get(path)
             assert answer.status_code in {200, 404}
             assert "alert(1)" not in answer.text

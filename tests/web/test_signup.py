@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from fakes import Clock
 from fastapi.testclient import TestClient
-from samples import HOSTILE, add_readers, joined
+from samples import HOSTILE, add_readers
+from sqlmodel import select
 
-from newsletter import pipeline
+from newsletter import membership, pipeline
 from newsletter.app import App
+from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.intake.models import Outcome, SignUp
 from newsletter.subscribers.models import State, Subscriber
 from newsletter.subscribers.preferences import LISTS, Cadence
 from newsletter.web import create_web
@@ -36,8 +39,15 @@ def mailed(app: App) -> list[tuple[str, str]]:
 
 
 def everybody(app: App) -> list[Subscriber]:
+    """Let a worker look at what was asked for, and return all subscribers."""
+    pipeline.deliver(app, None)
     with app.db.snapshot() as session:
         return list(subscribers.every(session))
+
+
+def asked(app: App) -> list[SignUp]:
+    with app.db.snapshot() as session:
+        return list(session.exec(select(SignUp).order_by(SignUp.id)))
 
 
 @pytest.mark.parametrize("path", ["/", "/subscribe"])
@@ -64,6 +74,10 @@ def test_a_sign_up_writes_down_a_pending_subscriber_and_mails_a_confirmation(
     assert answer.status_code == 200
     assert "ada@example.org" in answer.text
     assert "set-cookie" not in answer.headers
+    [sign_up] = asked(app)
+    assert (sign_up.email, sign_up.outcome, sign_up.subscriber_id) == ("ada@example.org", Outcome.NEW, None)
+    with app.db.snapshot() as session:
+        assert list(subscribers.every(session)) == [], "nobody is a subscriber before a worker has looked"
     [person] = everybody(app)
     assert person.state == State.PENDING
     assert person.topics == ["reasoning", "proteins"]
@@ -82,20 +96,48 @@ def test_an_address_alone_is_enough(app: App, client: TestClient) -> None:
 def test_a_form_sent_as_multipart_is_taken_as_well(app: App, client: TestClient) -> None:
     parts: Any = {name: (None, value) for name, value in GOOD.items()}
     assert client.post("/subscribe", files=parts).status_code == 200
-    assert joined(app, "ada@example.org") == State.PENDING
+    [person] = everybody(app)
+    assert (person.state, person.hour, person.timezone, person.max_papers) == (State.PENDING, 7, "Europe/Berlin", 5)
 
 
-def test_the_answer_does_not_tell_whether_an_address_is_known(app: App, client: TestClient, clock: Clock) -> None:
+def test_the_answer_does_not_tell_whether_an_address_is_known(
+    make_app: Callable[..., App], database_url: str, clock: Clock
+) -> None:
+    app = make_app(database_url, signups_per_hour_client=100)
+    client = TestClient(create_web(app), follow_redirects=False)
     add_readers(app, 1)
-    client.post("/subscribe", data={"email": "pending@example.org"})
+    membership.unsubscribe(app, add_readers(app, 1, prefix="left"))
     with app.db.session() as session:
         subscribers.suppress(session, "barred@example.org", "bounced", clock())
-    names = ("reader0", "pending", "barred", "new")
-    answers = [client.post("/subscribe", data={"email": f"{name}@example.org"}) for name in names]
+    client.post("/subscribe", data={"email": "pending@example.org"})
+    assert [to for to, _ in mailed(app)] == ["pending@example.org"]
+    names = ("reader0", "left0", "pending", "barred", "new")
+    answers = [client.post("/subscribe", data={"email": f"{name}@example.org", "hour": "3"}) for name in names]
     texts = {answer.text.replace(name, "…") for name, answer in zip(names, answers, strict=True)}
     assert len(texts) == 1
     assert {answer.status_code for answer in answers} == {200}
     assert len({tuple(answer.headers) for answer in answers}) == 1
+    alike = {(each.outcome, each.subscriber_id, each.client, str(each.wishes)) for each in asked(app)[1:]}
+    assert len(alike) == 1, "what is written down tells nobody apart either"
+    # ... and yet each of them gets what is right for them, and only that.
+    people = {person.email.partition("@")[0]: person for person in everybody(app)}
+    found = {name: (person.state, person.hour) for name, person in people.items()}
+    assert found == {
+        "reader0": (State.ACTIVE, 8),
+        "left0": (State.PENDING, 8),
+        "pending": (State.PENDING, 8),
+        "new": (State.PENDING, 3),
+    }
+    outcomes = [(each.outcome, each.why) for each in asked(app)[1:]]
+    done = (Outcome.MAILED, "")
+    assert outcomes == [done, done, (Outcome.REFUSED, "address"), (Outcome.REFUSED, "suppressed"), done]
+    confirm, link = "Please confirm your subscription to Daily Papers", "Your link to Daily Papers"
+    assert sorted(mailed(app)) == [
+        ("left0@example.org", confirm),
+        ("new@example.org", confirm),
+        ("pending@example.org", confirm),
+        ("reader0@example.org", link),
+    ]
 
 
 def test_a_stranger_cannot_change_an_active_subscriber(app: App, client: TestClient) -> None:
@@ -103,7 +145,7 @@ def test_a_stranger_cannot_change_an_active_subscriber(app: App, client: TestCli
     client.post("/subscribe", data=GOOD | {"email": "READER0@example.org", "keywords": "spam"})
     [person] = everybody(app)
     assert (person.state, person.keywords, person.hour) == (State.ACTIVE, ["robots"], 8)
-    assert mailed(app) == []
+    assert mailed(app) == [("reader0@example.org", "Your link to Daily Papers")]
 
 
 def test_signing_up_again_and_again_mails_one_confirmation_a_day(app: App, client: TestClient, clock: Clock) -> None:
@@ -116,11 +158,26 @@ def test_signing_up_again_and_again_mails_one_confirmation_a_day(app: App, clien
     assert len(mailed(app)) == 2
 
 
-def test_a_second_sign_up_replaces_the_wishes_of_the_first(app: App, client: TestClient) -> None:
+@pytest.mark.parametrize("looked_between", [True, False])
+def test_a_second_sign_up_replaces_the_wishes_of_the_first(app: App, client: TestClient, looked_between: bool) -> None:
     client.post("/subscribe", data=GOOD | {"keywords": "robots"})
+    if looked_between:
+        assert len(everybody(app)) == 1
     client.post("/subscribe", data=GOOD | {"keywords": "proteins", "hour": "21"})
-    [person] = everybody(app)
-    assert (person.keywords, person.hour) == (["proteins"], 21)
+    assert len(mailed(app)) == 1
+    done = membership.confirm(app, 1)
+    assert done is not None
+    assert (done.subscriber.keywords, done.subscriber.hour) == (["proteins"], 21)
+
+
+def test_a_second_sign_up_from_somewhere_else_replaces_nothing(app: App) -> None:
+    for host, keywords in (("203.0.113.7", "robots"), ("198.51.100.9", "spam")):
+        client = TestClient(create_web(app), client=(host, 50_000))
+        client.post("/subscribe", data=GOOD | {"keywords": keywords})
+    assert len(mailed(app)) == 1
+    done = membership.confirm(app, 1)
+    assert done is not None
+    assert done.subscriber.keywords == ["robots"]
 
 
 def test_a_suppressed_address_is_mailed_nothing(app: App, client: TestClient, clock: Clock) -> None:
@@ -143,7 +200,10 @@ def test_a_suppressed_address_is_mailed_nothing(app: App, client: TestClient, cl
         ("hour", "noon", "not a whole number"),
         ("max_papers", "0", "not between 1 and 50"),
         ("max_papers", "1.5", "not a whole number"),
-        ("cadence", "hourly", "not one of daily, weekdays, weekly"),
+        ("about", "a" * 1_001, "longer than 1000 characters"),
+        ("about", "a" * 4_001, "too long"),
+        ("papers", "a" * 400_001, "too long"),
+        ("cadence", "hourly", "not one of daily, weekdays, days, weekly, above_bar"),
         ("timezone", "Mars/Olympus", "not a time zone"),
         ("timezone", "../../etc/passwd", "not a time zone"),
         ("keywords", "k" * 101, "longer than 100 characters"),
@@ -161,7 +221,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_written(
     assert f'href="#{field}"' in answer.text
     assert f'id="{field}"' in answer.text
     assert answer.text.count('class="wrong"') == 1
-    assert everybody(app) == []
+    assert (asked(app), everybody(app)) == ([], [])
 
 
 def test_what_was_typed_comes_back_with_the_errors(client: TestClient) -> None:
@@ -190,7 +250,7 @@ def test_hostile_texts_come_back_as_text_in_every_field(app: App, client: TestCl
         assert "<img" not in answer.text
         assert "{{7*7}}" in answer.text or "7*7" not in text
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert everybody(app) == []
+    assert (asked(app), everybody(app)) == ([], [])
 
 
 def test_hostile_wishes_are_kept_and_shown_as_text(make_app: Callable[..., App], database_url: str) -> None:
@@ -202,3 +262,8 @@ def test_hostile_wishes_are_kept_and_shown_as_text(make_app: Callable[..., App],
     [person] = everybody(app)
     assert all(text.isprintable() for name in LISTS for text in getattr(person, name))
     assert [to for to, _ in mailed(app)] == ["ada@example.org"]
+    page = client.get(f"/confirm/{app.signer.sign(Purpose.CONFIRM, 1, now=app.now())}").text
+    assert "{{7*7}}" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<img" not in page

@@ -97,6 +97,21 @@ def test_the_page_still_opens_for_somebody_who_has_left(app: App, client: TestCl
     assert "You are unsubscribed" in client.post(path(app, id_)).text
 
 
+@pytest.mark.parametrize("how", ["undo", "weekly", "pause"])
+def test_a_link_to_leave_opens_nobodys_preferences_not_even_by_coming_back(
+    app: App, client: TestClient, how: str
+) -> None:
+    """It never ends, and stands in the mail that tells an old address of a new one."""
+    [id_] = add_readers(app, 1)
+    pages = [client.get(path(app, id_)), client.post(path(app, id_))]
+    [back] = set(re.findall(r'action="(/back/[\w-]{38})"', pages[-1].text))
+    pages.append(client.post(back, data={"how": how}))
+    assert joined(app, READER) == State.ACTIVE
+    pages += [client.post(back, data={"how": how}), client.get(path(app, id_))]
+    assert [page.status_code for page in pages] == [200, 200, 200, 404, 200]
+    assert not any("/preferences/" in page.text or READER in page.text for page in pages)
+
+
 def test_a_link_from_years_ago_still_works(app: App, client: TestClient, clock: Any) -> None:
     [id_] = add_readers(app, 1)
     old = path(app, id_)
@@ -141,6 +156,6 @@ def test_a_slash_at_the_end_is_not_redirected_to_wherever_the_host_header_says(a
 
 def test_a_body_that_says_it_is_too_long_is_turned_away_before_anything_is_done(app: App, client: TestClient) -> None:
     [id_] = add_readers(app, 1)
-    answer = client.post(path(app, id_), content=b"x" * 70_000)
+    answer = client.post(path(app, id_), content=b"x" * (512 * 1024 + 1))
     assert answer.status_code == 413
     assert joined(app, READER) == State.ACTIVE, "an answer must not deny what was done"

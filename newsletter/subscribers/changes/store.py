@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from newsletter.subscribers.addresses import address_hash
 from newsletter.subscribers.changes.models import AddressChange, Consent, PreferenceChange
 
 
@@ -74,13 +75,15 @@ def agree_all(
 def history(
     session: Session, subscriber_id: int, email_hash: str
 ) -> tuple[Sequence[PreferenceChange], Sequence[AddressChange], Sequence[Consent]]:
-    """Return all changes of a reader and all that was agreed to for their address, oldest first."""
+    """Return all changes of a reader and all that was agreed to for their addresses, oldest first."""
     changes = select(PreferenceChange).where(PreferenceChange.subscriber_id == subscriber_id)
     addresses = select(AddressChange).where(AddressChange.subscriber_id == subscriber_id)
-    consents = select(Consent).where(Consent.email_hash == email_hash)
+    moves = session.exec(addresses.order_by(col(AddressChange.id))).all()
+    hashes = {email_hash, *(address_hash(each.old_email) for each in moves if each.done_at)}
+    consents = select(Consent).where(col(Consent.email_hash).in_(hashes))
     return (
         session.exec(changes.order_by(col(PreferenceChange.id))).all(),
-        session.exec(addresses.order_by(col(AddressChange.id))).all(),
+        moves,
         session.exec(consents.order_by(col(Consent.id))).all(),
     )
 

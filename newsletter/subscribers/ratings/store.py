@@ -39,6 +39,10 @@ def rate(
         "taken_back_at": None,
     }
     changed = {name: values[name] for name in ("said", "how", "said_at", "taken_back_at", "paper_id")}
+    changed |= {name: values[name] for name in ("title", "text") if values[name]}
+    if paper_id is not None:  # what they said of it under another id, before we knew whose it is
+        same = col(Rating.subscriber_id) == subscriber_id, col(Rating.paper_id) == paper_id, col(Rating.key) != key
+        session.execute(sa.delete(Rating).where(*same))
     statement = insert(session, Rating).values(values)
     statement = statement.on_conflict_do_update(index_elements=["subscriber_id", "key"], set_=changed)
     return int(session.execute(statement.returning(col(Rating.id))).scalar_one())
