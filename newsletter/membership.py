@@ -98,8 +98,12 @@ def admit(app: App) -> int:
         with app.db.session() as session:
             waiting = intake.waiting(session, _BATCH)
             for sign_up in waiting:
-                _admit(session, sign_up, _limits(app), now)
-                session.flush()  # the next one is counted against it
+                try:
+                    with session.begin_nested():
+                        _admit(session, sign_up, _limits(app), now)  # written at its end: the next is counted with it
+                except Exception:  # noqa: BLE001  one that nobody foresaw must not hold up all others, for ever
+                    _log.exception("sign-up not understood", sign_up=sign_up.id)
+                    sign_up.outcome, sign_up.why = Outcome.REFUSED, "broken"
         found = len(waiting)
         looked += found
     return looked

@@ -49,11 +49,13 @@ def sample(app: App, wishes: Preferences, liked: Sequence[PastedPaper] = ()) -> 
     with app.db.snapshot() as session:
         prints = {each.key: fingerprint(each.title) or each.key for each in liked}
         known = papers.find(session, [*prints, *prints.values()])
+        ours = [known.get(each.key) or known.get(prints[each.key]) for each in liked]
         rated = tuple(
-            issues.as_rated(each.title, each.text, known.get(each.key) or known.get(prints[each.key]))
-            for each in liked[:_MOST_WISHES]
+            issues.as_rated(each.title, each.text, paper)
+            for each, paper in zip(liked[:_MOST_WISHES], ours, strict=False)
         )
-        return _choose(app, session, Reader(_brief(wishes), frozenset(), rated))
+        seen = frozenset(paper.id or 0 for paper in ours if paper)  # nobody is sent what they named themselves
+        return _choose(app, session, Reader(_brief(wishes), seen, rated))
 
 
 def read(app: App, text: str) -> Paste:
@@ -73,7 +75,8 @@ def situation(app: App, person: Subscriber) -> Reader:
         id_ = person.id or 0
         sent = deliveries.seen_papers(session, [id_], app.now() - _LOOK_BACK).get(id_, frozenset())
         said = issues.rated(session, [id_]).get(id_, issues.NO_RATINGS)
-        return Reader(_brief(person.preferences), sent | said.papers, said.rated)
+        wishes = person.preferences  # all they muted counts: the last one most of all
+        return Reader(_brief(wishes, mutes=wishes.mutes), sent | said.papers, said.rated)
 
 
 def compare(app: App, before: Reader, after: Reader) -> Sampled | None:
@@ -120,6 +123,6 @@ def _turn(app: App) -> Iterator[None]:
         app.shelf.turns.release()
 
 
-def _brief(wishes: Preferences) -> Preferences:
-    lists = {name: getattr(wishes, name)[:_MOST_WISHES] for name in LISTS}
+def _brief(wishes: Preferences, **kept: tuple[str, ...]) -> Preferences:
+    lists = {name: getattr(wishes, name)[:_MOST_WISHES] for name in LISTS} | kept
     return wishes.model_copy(update={"max_papers": SHOWN, **lists})

@@ -25,7 +25,7 @@ from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake.models import Entry
 from newsletter.subscribers.models import ERASED, State, Subscriber
-from newsletter.subscribers.preferences import Preferences
+from newsletter.subscribers.preferences import Preferences, parse_preferences
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import How, Rating, Said
 from newsletter.tracking import record
@@ -143,7 +143,7 @@ def mute(app: App, subscriber_id: int, issue_id: int, paper: Paper, words: Seque
     with app.db.session() as session:
         person = _reader(session, subscriber_id)
         wishes = person.preferences.model_dump(mode="json")
-        muted = Preferences.model_validate(wishes | {"mutes": [*wishes["mutes"], *words]})
+        muted = parse_preferences(wishes | {"mutes": [*wishes["mutes"], *words]})
         record.spoke(session, Kind.MUTED, subscriber_id, issue_id, paper.id or 0, now)
         return Spoken(change_id=change(session, person, muted, now))
 

@@ -12,6 +12,7 @@ from newsletter.papers.models import link_targets
 from newsletter.tracking import store
 from newsletter.tracking.models import Kind
 
+_IDS = 2**31  # of papers: a database refuses a larger number
 Tracking = Literal["off", "aggregate", "personal"]
 
 
@@ -26,6 +27,8 @@ def target(session: Session, delivery_id: int, paper_id: int, kind: str) -> str 
     A mail that we no longer know of may lead to any paper: old mails outlive their rows.
     """
     delivery = deliveries.get(session, delivery_id)
+    if not 0 < paper_id < _IDS:
+        return None
     if delivery and paper_id not in {pick[0] for pick in (delivery.selection or {}).get("picks", ())}:
         return None
     paper = papers.by_ids(session, [paper_id]).get(paper_id)

@@ -79,11 +79,14 @@ def ask_address(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
 @router.post("/address/{token}", response_class=HTMLResponse)
 def act_address(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Mail the reader there from now on; pressing twice is the same as once."""
-    person = steering.move(app, _change_id(app, token), token=fingerprint(app, token))
-    if person is None:
+    change_id = _change_id(app, token)
+    with app.db.snapshot() as session:
+        change = changes.address_change(session, change_id)
+    person = steering.move(app, change_id, token=fingerprint(app, token))
+    if person is None or change is None:
         raise TokenError(_BAD)
-    show = show.speaking(person.language)
-    return show("moved.html", email=person.email, preferences_url=preferences_path(app, person))
+    path = "" if change.done_at else preferences_path(app, person)  # a later press is by a link that has ended
+    return show.speaking(person.language)("moved.html", email=person.email, preferences_url=path)
 
 
 def _confirmed(app: App, show: Show, done: Confirmed, signed: Signed) -> HTMLResponse:

@@ -9,13 +9,13 @@ from fastapi.responses import HTMLResponse
 from newsletter import sampling, steering
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
-from newsletter.errors import BusyError, TokenError
+from newsletter.errors import BusyError, InputError, TokenError
 from newsletter.issues.compose import Reader
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
 from newsletter.papers.textclean import bare
 from newsletter.subscribers.models import Subscriber
-from newsletter.subscribers.preferences import MAX_INTEREST
+from newsletter.subscribers.preferences import MAX_INTEREST, MAX_INTERESTS
 from newsletter.subscribers.ratings.models import Said
 from newsletter.web import forms, shown
 from newsletter.web.deps import AppDep, Show, ShowDep
@@ -98,7 +98,7 @@ def _mutable(paper: Paper) -> list[tuple[str, str]]:
 
 
 def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> HTMLResponse:
-    person, paper = matter.person, matter.paper
+    person, paper, show = matter.person, matter.paper, show.speaking(matter.person.language)
     before = sampling.situation(app, person)
     issue_id = matter.delivery.issue_id or 0
     offered = {word for word, _ in _mutable(paper)}
@@ -106,15 +106,19 @@ def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> 
     if matter.said != _MUTE:
         spoken = steering.speak(app, person.id or 0, issue_id, paper, Said(matter.said))
     elif words:
-        spoken = steering.mute(app, person.id or 0, issue_id, paper, words)
+        try:
+            spoken = steering.mute(app, person.id or 0, issue_id, paper, words)
+        except InputError:  # their list is full
+            title, full = show.say("That did not work"), show.say("more than %(most)s entries", most=MAX_INTERESTS)
+            return show("error.html", 400, title=title, said=full)
     else:
         return _ask(show, matter, base, status=400)
     person, _ = by_feedback(app, base.split("/")[2])
-    return show.speaking(person.language)(
+    return show(
         "feedback_done.html",
         said=matter.said,
         title=bare(paper.title),
-        undo=f"{base}/undo",
+        undo=f"{base}/undo" if spoken.rating_id or spoken.change_id else "",
         undo_fields=[("rating", str(spoken.rating_id)), ("change", str(spoken.change_id))],
         sample=_changes(app, before, sampling.situation(app, person)),
         preferences_url=preferences_path(app, person),

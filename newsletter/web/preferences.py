@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
@@ -122,6 +122,8 @@ async def erase(token: str, person: ReaderDep, request: Request, app: AppDep, sh
 
 
 def _save(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> Response:
+    if not Preferences.model_fields.keys() & fields.keys():
+        raise HTTPException(400)  # not our form: all wishes would be gone
     typed = forms.typed(fields)
     wishes, errors = forms.wishes(typed, show.speaking(person.language))
     if wishes is None:

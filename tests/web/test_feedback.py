@@ -218,6 +218,26 @@ def test_what_is_muted_never_comes_again_until_that_is_undone(app_on_both: App, 
     assert {each.startswith(PROTEINS) for each in titles(app_on_both, issue(app_on_both))} == {True, False}
 
 
+def test_a_full_list_of_mutes_is_said_and_nothing_is_lost(app_on_both: App, both: TestClient) -> None:
+    mutes = tuple(f"muted word {number}" for number in range(100))
+    [id_] = add_readers(app_on_both, 1, mutes=mutes)
+    day(app_on_both, 1)
+    path = link(app_on_both, issue(app_on_both), "mute", GRAPHS)
+    answer = both.post(path, data={"mutes": ["nodes"]})
+    assert (answer.status_code, "more than 100 entries" in answer.text) == (400, True)
+    with app_on_both.db.snapshot() as session:
+        assert tuple(subscribers.by_ids(session, [id_])[id_].mutes) == mutes
+        assert session.exec(select(Event)).all() == []
+
+
+def test_what_is_muted_already_offers_no_undo(app_on_both: App, both: TestClient) -> None:
+    add_readers(app_on_both, 1)
+    day(app_on_both, 1)
+    path = link(app_on_both, issue(app_on_both), "mute", GRAPHS)
+    pages = [both.post(path, data={"mutes": ["nodes"]}).text for _ in range(2)]
+    assert ["/undo" in page for page in pages] == [True, False]
+
+
 def test_an_undo_that_was_not_possible_does_not_say_taken_back(app_on_both: App, both: TestClient) -> None:
     [id_] = add_readers(app_on_both, 1)
     day(app_on_both, 1)

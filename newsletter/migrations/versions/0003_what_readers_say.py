@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from newsletter.db import UTCDateTime
+from newsletter.subscribers.addresses import address_hash
 
 revision = "0003"
 down_revision = "0002"
@@ -20,6 +21,24 @@ def upgrade() -> None:
     op.add_column("deliveries", sa.Column("about_id", sa.Integer(), nullable=True))
     with op.batch_alter_table("deliveries", table_kwargs={"sqlite_autoincrement": True}) as deliveries:
         deliveries.drop_constraint("fk_deliveries_subscriber_id_subscribers", type_="foreignkey")
+    _pending()
+
+
+def _pending() -> None:
+    """Give who is pending a sign-up to confirm: a mail that is still queued is about it."""
+    bind = op.get_bind()
+    people = sa.table("subscribers", *(sa.column(name) for name in ("id", "email", "state", "created_at")))
+    names = ("id", "email", "email_hash", "domain", "client", "entry", "said", "outcome", "why", "subscriber_id")
+    made = (*names, "asked_at", "mailed_at")
+    sign_ups = sa.table("sign_ups", sa.column("liked", sa.JSON()), *(sa.column(name) for name in made))
+    deliveries = sa.table("deliveries", *(sa.column(name) for name in ("subscriber_id", "mail", "about_id")))
+    for id_, email, _, created_at in bind.execute(sa.select(*people.c).where(people.c.state == "pending")).all():
+        row = {"email": email, "email_hash": address_hash(email), "domain": "", "client": "", "entry": "form"}
+        row |= {"liked": [], "said": "", "outcome": "mailed", "why": "", "subscriber_id": id_}
+        at = {"asked_at": created_at, "mailed_at": created_at}
+        new = bind.execute(sign_ups.insert().values(row | at).returning(sign_ups.c.id)).scalar_one()
+        waiting = deliveries.c.subscriber_id == id_, deliveries.c.mail == "confirmation"
+        bind.execute(deliveries.update().where(*waiting).values(about_id=new))
 
 
 def _readers() -> None:
