@@ -191,11 +191,13 @@ def test_nothing_of_who_is_erased_is_in_the_bytes_of_the_database_file(app: App)
 
 
 @pytest.mark.xfail(strict=True, reason="db.forget_deleted leaves the log as it is while somebody reads, for good")
-def test_nothing_is_left_in_the_file_even_if_somebody_was_reading_meanwhile(
-    make_app: Callable[..., App], sqlite_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("newsletter.db._BUSY_TIMEOUT_SECONDS", 1)  # so long the erasing waits for whoever reads
-    app = make_app(sqlite_url)
+def test_nothing_is_left_in_the_file_even_if_somebody_was_reading_meanwhile(app: App, clock: Clock) -> None:
+    app.db.dispose()
+
+    @sa.event.listens_for(app.db.engine, "connect")
+    def _impatient(connection: Any, _record: object) -> None:  # erasing would wait thirty seconds for whoever reads
+        connection.execute("PRAGMA busy_timeout=100")
+
     id_ = lived(app, TestClient(create_web(app), follow_redirects=False))
     with app.db.snapshot() as session:
         session.exec(select(Delivery)).first()
@@ -347,3 +349,12 @@ def test_a_sign_up_that_waits_is_forgotten_with_its_address(app_on_both: App) ->
     left = rows(app_on_both).lower()
     for secret in ("reader0@", *SECRETS):
         assert secret.lower() not in left
+
+
+@pytest.mark.xfail(strict=True, reason="ask_address counts what a reader asks for, not what an address is sent")
+def test_strangers_cannot_be_mailed_more_often_about_moving_than_about_signing_up(app: App, clock: Clock) -> None:
+    for id_ in add_readers(app, 6):
+        for _ in range(3):
+            clock.forward(minutes=1)
+            steering.ask_address(app, id_, "stranger@example.org")
+    assert len(mails_of(app, "stranger@example.org")) == 1

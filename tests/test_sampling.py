@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -194,21 +195,22 @@ def test_hostile_wishes_are_no_failure(app: App) -> None:
             assert client.post("/api/v1/sample", json={name: hostile}).status_code in {200, 422}
 
 
+class Impatient(Semaphore):
+    """Turns for which nobody waits."""
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        return super().acquire(blocking, timeout and 0.01)
+
+
 def test_who_finds_no_turn_is_told_so(app: App) -> None:
     fill(app, days=1)
-    app.shelf.turns.acquire()
-    app.shelf.turns.acquire()
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sampling, "_WAIT_SECONDS", 0.01)
-            with pytest.raises(BusyError):
-                sampling.sample(app, Preferences())
-            client = TestClient(create_web(app))
-            assert client.post("/api/v1/sample", json={}).status_code == 503
-            assert client.post("/subscribe/sample").status_code < 500
-    finally:
-        app.shelf.turns.release()
-        app.shelf.turns.release()
+    client = TestClient(create_web(app))
+    app.shelf.turns = Impatient(2)
+    with app.shelf.turns, app.shelf.turns:
+        with pytest.raises(BusyError):
+            sampling.sample(app, Preferences())
+        assert client.post("/api/v1/sample", json={}).status_code == 503
+        assert client.post("/subscribe/sample").status_code < 500
     assert sampling.sample(app, Preferences())
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -99,3 +100,28 @@ def test_reader_unsubscribed_by_the_code_of_a_mail_is_listed_as_such(subscribers
         ("a@example.org", "active"),
         ("b@example.org", "unsubscribed"),
     ]
+
+
+def test_an_operator_pauses_resumes_hands_out_data_and_erases(subscribers: Run) -> None:
+    wishes = ("--about", "peptide folding", "--cadence", "days", "--weekday", "mon", "--weekday", "thursday")
+    assert subscribers("add", "ada@example.org", *wishes, "--confirmed").returncode == 0
+    shown = json.loads(subscribers("show", "ada@example.org", "--json").stdout)
+    assert (shown["about"], shown["cadence"], shown["weekdays"]) == ("peptide folding", "days", ["mon", "thu"])
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+    assert subscribers("pause", "ada@example.org", "--until", tomorrow).stdout == f"paused until {tomorrow}\n"
+    assert subscribers("pause", "ada@example.org", "--until", "2020-01-01").returncode == 1
+    assert subscribers("pause", "ada@example.org").returncode == 2
+    assert subscribers("pause", "ada@example.org", "--resume").returncode == 0
+    known = json.loads(subscribers("export-data", "ada@example.org").stdout)
+    assert known["subscriber"]["email"] == "ada@example.org"
+    assert [each["act"] for each in known["consents"]] == ["confirmed"]
+    assert subscribers("erase", "ada@example.org").returncode == 2
+    assert subscribers("erase", "ada@example.org", "--yes").stdout == "erased\n"
+    gone = subscribers("show", "ada@example.org")
+    assert (gone.returncode, gone.stdout) == (1, "")
+
+
+def test_a_cadence_of_chosen_days_needs_days(subscribers: Run) -> None:
+    failed = subscribers("add", "ada@example.org", "--cadence", "days")
+    assert failed.returncode == 1
+    assert failed.stderr == "newsletter: weekdays: choose at least one day\n"

@@ -260,3 +260,16 @@ def test_someone_who_withdrew_and_undid_it_is_forgotten_after_the_week_too(app_o
     clock.forward(days=8)
     pipeline.tidy(app_on_both)
     assert state(app_on_both) == "gone"
+
+
+@pytest.mark.xfail(strict=True, reason="the sign-up that /link makes for a pending one has no wishes and no papers")
+def test_who_asks_for_the_link_before_confirming_keeps_the_papers_they_pasted(
+    app_on_both: App, both: TestClient, clock: Clock
+) -> None:
+    ask(app_on_both)
+    clock.forward(hours=25)
+    membership.ask(app_on_both, Asking(ADA, client="somebody"))
+    again = mails_of(app_on_both, ADA)[-1]
+    assert both.post(paths_in(again, "confirm")[0]).status_code == 200
+    with app_on_both.db.snapshot() as session:
+        assert [each.key for each in session.exec(select(Rating))] == ["doi:10.1000/liked"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -189,7 +189,7 @@ def unsubscribe(
 @cli.command()
 def pause(
     email: str,
-    until: date | None = day_option("--until", "The first day with mail again; at most a year away."),
+    until: Annotated[date | None, day_option("--until", "The first day with mail again; at most a year away.")] = None,
     resume: bool = typer.Option(False, "--resume", help="End the pause today."),
 ) -> None:
     """Send somebody no issue before a day; the first one then is the best of what they missed."""

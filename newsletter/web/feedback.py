@@ -134,7 +134,7 @@ def _undo(app: App, show: Show, matter: _Matter, numbers: dict[str, int]) -> HTM
         done = steering.undo(app, who, change_id)
     if not done:
         said = show.say("That was changed again meanwhile.")
-        return show("error.html", 409, title=show.say("That did not work"), said=said)
+        return show("error.html", title=show.say("That did not work"), said=said)
     path = preferences_path(app, matter.person)
     return show("feedback_undone.html", title=bare(matter.paper.title), preferences_url=path)
 

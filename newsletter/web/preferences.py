@@ -17,6 +17,7 @@ from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.models import Subscriber
+from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.web import forms, shown
 from newsletter.web.deps import AppDep, Show, ShowDep, app_of

@@ -20,9 +20,11 @@ from newsletter.web import create_web
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 PAGES = ("/", "/subscribe", "/link", "/api/docs", "/api/openapi.json", "/api/v1/form", "/nowhere", "/preferences/x")
-POSTS = ("/subscribe", "/subscribe/sample", "/link", "/preferences/{p}", "/preferences/{p}/undo", "/preferences/{p}/papers",
-         "/preferences/{p}/pause", "/preferences/{p}/address", "/preferences/{p}/erase", "/f/{f}/1/like", "/f/{f}/1/mute",
-         "/f/{f}/1/undo", "/back/{b}")  # fmt: skip
+POSTS = (
+    *("/subscribe", "/subscribe/sample", "/link", "/back/{b}", "/preferences/{p}"),
+    *(f"/preferences/{{p}}/{room}" for room in ("undo", "papers", "pause", "address", "erase")),
+    *(f"/f/{{f}}/1/{kind}" for kind in ("like", "mute", "undo")),
+)
 LOOKS = (
     "/preferences/{p}",
     "/preferences/{p}/export",

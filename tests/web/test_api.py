@@ -98,34 +98,22 @@ def bodies() -> list[tuple[set[int], bytes]]:
     """Return bodies that are no sign-up, and how they are answered."""
     good = '{"email": "ada@example.org", '
     whole = [
-        b"",
-        b"[]",
-        b"3",
-        b"null",
-        b"true",
-        b'"text"',
-        b"NaN",
-        b"Infinity",
-        b"[{}]",
-        b"{",
-        b"{]",
+        *(text.encode() for text in ("", *'[]|3|null|true|"text"|NaN|Infinity|[{}]|{|{]|\0|{}{}'.split("|"))),
         b"\xff\xfe",
-        b"\x00",
-        b"{}{}",
     ]
     deep = [f'{good}"about": {"[" * n}{"]" * n}}}' for n in (100, 900, 20_000)]
     deep += [f'{good}"about": ' + '{"a": ' * n for n in (100, 20_000)]
-    values = ['"about": 1', '"about": null', '"about": ["a"]', f'"about": "{"x" * 100_000}"', '"topics": "graphs"',
-              '"topics": [1]', '"topics": [["a"]]', '"topics": {"a": 1}', '"topics": [null]', '"hour": NaN', '"hour": 1e999',
-              '"hour": -1', '"hour": 24', '"hour": 7.5', '"hour": "noon"', f'"hour": {"9" * 4_000}', f'"hour": {"9" * 5_000}',
-              '"hour": [7]', '"cadence": "hourly"', '"cadence": "days"', '"cadence": "days", "weekdays": ["no day"]',
-              '"weekdays": 5', '"timezone": "Mars/Olympus"', '"timezone": "../../etc/passwd"', '"language": "xx"',
-              '"tracking": "perhaps"', '"nothing_we_know": 1', '"id": 1', '"state": "active"', '"": ""', '"email": null',
-              '"email": ""', '"email": "ada"', '"email": ["ada@example.org"]', '"email": "a@b@example.org"',
-              '"email": "ada@example.org\\r\\nBcc: bob@example.org"', '"email": "ada\\u0000@example.org"',
-              f'"email": "{"a" * 100_000}"', '"email": "\\ud800@example.org"', '"papers": "\\ud800"', '"\\ud800": 1',
-              '"timezone": "\\ud800"', '"cadence": "\\udfff"', '"website": 5', f'"stamp": "{"x" * 201}"',
-              f'"topics": [{", ".join(chr(34) + str(n) + chr(34) for n in range(101))}]', f'"papers": "{"x" * 400_001}"']  # fmt: skip
+    numbers = ("NaN", "1e999", "-1", "24", "7.5", '"noon"', "9" * 4_000, "9" * 5_000, "[7]")
+    addresses = ("null", '""', '"ada"', '["ada@example.org"]', '"a@b@example.org"', f'"{"a" * 100_000}"',
+                 '"ada@example.org\\r\\nBcc: bob@example.org"', '"ada\\u0000@example.org"', '"\\ud800@example.org"')  # fmt: skip
+    values = [*(f'"hour": {number}' for number in numbers), *(f'"email": {address}' for address in addresses)]
+    values += ['"about": 1', '"about": null', '"about": ["a"]', f'"about": "{"x" * 100_000}"', '"topics": "graphs"',
+               '"topics": [1]', '"topics": [["a"]]', '"topics": {"a": 1}', '"topics": [null]', '"cadence": "hourly"',
+               '"cadence": "days"', '"cadence": "days", "weekdays": ["no day"]', '"weekdays": 5', '"language": "xx"',
+               '"timezone": "Mars/Olympus"', '"timezone": "../../etc/passwd"', '"tracking": "perhaps"', '"id": 1',
+               '"nothing_we_know": 1', '"state": "active"', '"": ""', '"papers": "\\ud800"', '"\\ud800": 1',
+               '"timezone": "\\ud800"', '"cadence": "\\udfff"', '"website": 5', f'"stamp": "{"x" * 201}"',
+               f'"topics": {json.dumps([str(n) for n in range(101)])}', f'"papers": "{"x" * 400_001}"']  # fmt: skip
     made = [({400, 422}, body) for body in whole] + [({400, 422}, f"{good}{value}}}".encode()) for value in values]
     return [
         *made,

@@ -299,8 +299,8 @@ def test_the_host_that_was_asked_changes_nothing(reader: Reader, host: str) -> N
 
 def test_a_change_of_address_names_nobody_else(reader: Reader) -> None:
     with reader.app.db.session() as session:
-        change = AddressChange(subscriber_id=person(reader.app).id or 0, old_email="x@example.org", new_email="y@example.org",
-                               asked_at=reader.app.now())  # fmt: skip
+        names = {"old_email": "x@example.org", "new_email": "y@example.org"}
+        change = AddressChange(subscriber_id=person(reader.app).id or 0, asked_at=reader.app.now(), **names)
         session.add(change)
         session.flush()
         token = reader.app.signer.sign(Purpose.NEW_ADDRESS, change.id or 0, now=reader.app.now())

@@ -302,3 +302,24 @@ def test_the_pages_speak_the_readers_language(app: App) -> None:
         assert [each.status_code for each in pages] == [200] * 3
         assert all('<html lang="de"' in each.text for each in pages)
     assert '<html lang="de"' in client.get("/u/x", headers={"accept-language": "de"}).text
+
+
+def test_a_link_to_the_preferences_ends_after_ninety_days_or_when_its_reader_has_left(app: App, clock: Clock) -> None:
+    client = TestClient(create_web(app), follow_redirects=False)
+    [id_] = add_readers(app, 1)
+
+    def link() -> str:
+        return f"/preferences/{app.signer.sign(Purpose.PREFERENCES, id_, now=app.now())}"
+
+    path = link()
+    clock.forward(days=90)
+    assert client.get(path).status_code == 200
+    clock.forward(seconds=1)
+    assert client.get(path).status_code == 404
+    fresh = link()
+    client.post(leave(app, id_))
+    assert client.get(fresh).status_code == 404
+    for room in ("", "/undo", "/papers", "/pause", "/address", "/links", "/erase"):
+        assert client.post(fresh + room, data={"topics": ["x"], "sure": "yes"}).status_code == 404
+    assert client.get(f"{fresh}/export").status_code == 404
+    assert joined(app, ADA) == State.UNSUBSCRIBED
