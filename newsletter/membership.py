@@ -18,7 +18,7 @@ from newsletter.delivery.models import Mail
 from newsletter.issues import store as issues
 from newsletter.papers.pasted import PastedPaper
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.addresses import address_hash
+from newsletter.subscribers.addresses import address_hash, mailbox_hash
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake import store as intake
@@ -36,7 +36,11 @@ RETURN_WITHIN = timedelta(days=1)
 _NOTICE_WITHIN = timedelta(days=2)
 _FIRST_ISSUE_FROM = timedelta(days=3)  # older ones are no news to anybody
 _PAUSE = timedelta(weeks=4)
-_BATCH = 100
+_BATCH = 20  # requests in one transaction: nobody else writes while it lasts
+_PURGED = 200  # people, the same
+_LIKED_CHARS = 50_000  # of what somebody pasted, before they have confirmed
+_AGAIN = timedelta(minutes=10)  # when too much is asked for at the moment
+_GIVE_UP = timedelta(hours=24)
 How = Literal["undo", "weekly", "pause"]
 
 
@@ -77,13 +81,14 @@ def ask(app: App, asking: Asking) -> None:
             session,
             SignUp(
                 email=asking.email,
-                email_hash=address_hash(asking.email),
+                email_hash=mailbox_hash(asking.email),
                 domain=address_hash(domain),
                 client=asking.client,
                 entry=asking.entry,
                 asked_at=now,
+                not_before=now,
                 wishes=asking.wishes.model_dump(mode="json") if asking.wishes else None,
-                liked=[[each.key, each.title, each.text] for each in asking.liked],
+                liked=_kept(asking.liked),
                 said=asking.said,
             ),
         )
@@ -93,25 +98,25 @@ def ask(app: App, asking: Asking) -> None:
 def admit(app: App) -> int:
     """Look at what strangers asked for, and mail whom the limits allow; return how many requests there were."""
     looked, found = 0, _BATCH
-    while found == _BATCH:
+    while found == _BATCH and not app.stopping.is_set():
         now = app.now()
         with app.db.session() as session:
-            waiting = intake.waiting(session, _BATCH)
+            waiting = intake.waiting(session, now, _BATCH)
             for sign_up in waiting:
                 try:
                     with session.begin_nested():
                         _admit(session, sign_up, _limits(app), now)  # written at its end: the next is counted with it
-                except Exception:  # noqa: BLE001  one that nobody foresaw must not hold up all others, for ever
-                    _log.exception("sign-up not understood", sign_up=sign_up.id)
-                    sign_up.outcome, sign_up.why = Outcome.REFUSED, "broken"
+                except Exception as exc:  # noqa: BLE001  one that nobody foresaw must not hold up all others, for ever
+                    _log.error("sign-up not understood", sign_up=sign_up.id, error=type(exc).__name__)
+                    _refuse(sign_up, "broken")
         found = len(waiting)
         looked += found
     return looked
 
 
-def any_waiting(session: Session) -> bool:
+def any_waiting(session: Session, now: datetime) -> bool:
     """Return whether a request waits to be looked at."""
-    return intake.any_waiting(session)
+    return intake.any_waiting(session, now)
 
 
 def add_subscriber(app: App, email: str, preferences: Preferences, *, confirmed: bool) -> bool:
@@ -142,20 +147,20 @@ def confirm(app: App, sign_up_id: int, *, said: str = "", token: str = "") -> Co
     :param token: a fingerprint of the link.
     :returns: ``None`` if they left, never were, or somebody else's sign-up is asked for.
     """
-    now, first = app.now(), False
+    now, first = app.now(), None
     with app.db.session() as session:
         sign_up = intake.get(session, sign_up_id)
-        person = subscribers.get(session, sign_up.subscriber_id) if sign_up and sign_up.subscriber_id else None
+        person = subscribers.locked(session, sign_up.subscriber_id) if sign_up and sign_up.subscriber_id else None
         if sign_up is None or person is None or is_over(sign_up, person):
             return None
         if subscribers.activate(session, person.id or 0, now):
             first = _welcome(session, person, sign_up, now)
             mark = {"entry": sign_up.entry, "token": token}
-            changes.agree(session, sign_up.email_hash, Act.CONFIRMED, now, said=said, **mark)
+            changes.agree(session, address_hash(person.email), Act.CONFIRMED, now, said=said, **mark)
         session.flush()
         session.refresh(person)
-    app.wake(None)
-    return Confirmed(person, first)
+    app.wake(first)
+    return Confirmed(person, first is not None)
 
 
 def is_over(sign_up: SignUp, person: Subscriber) -> bool:
@@ -164,8 +169,10 @@ def is_over(sign_up: SignUp, person: Subscriber) -> bool:
     return person.state == State.UNSUBSCRIBED or bool(left and sign_up.mailed_at and sign_up.mailed_at < left)
 
 
-def unsubscribe(app: App, subscriber_ids: Collection[int], entry: EntryPoint = EntryPoint.FORM) -> set[int]:
-    """Let people leave; return those of them whom we know.
+def unsubscribe(
+    app: App, subscriber_ids: Collection[int], entry: EntryPoint = EntryPoint.FORM
+) -> tuple[set[int], set[int]]:
+    """Let people leave; return those of them whom we know, and those who left just now.
 
     Every mail asks again right before its final dot.
     """
@@ -174,20 +181,23 @@ def unsubscribe(app: App, subscriber_ids: Collection[int], entry: EntryPoint = E
         left = subscribers.leave(session, subscriber_ids, now)
         record.left(session, left, now)
         changes.agree_all(session, [address_hash(email) for email in left.values()], Act.LEFT, now, entry=entry)
-        return left.keys() | subscribers.known_ids(session, subscriber_ids)
+        return left.keys() | subscribers.known_ids(session, subscriber_ids), set(left)
 
 
-def come_back(app: App, subscriber_id: int, how: How) -> Subscriber | None:
-    """Undo leaving, with fewer mails or a pause if they like; ``None`` if it is too long ago, or was undone already."""
+def come_back(app: App, subscriber_id: int, left_at: datetime, how: How) -> Subscriber | None:
+    """Undo leaving, with fewer mails or a pause if they like; ``None`` if it was undone, or they left again since.
+
+    :param left_at: when they left, to the second: nobody can undo an earlier or a later leaving.
+    """
     now = app.now()
     with app.db.session() as session:
-        person = subscribers.come_back(session, subscriber_id, now - RETURN_WITHIN)
+        person = subscribers.come_back(session, subscriber_id, left_at)
         if person is None:
             return None
-        if how == "weekly":
+        if how == "weekly" and person.state == State.ACTIVE:
             wishes = person.preferences.model_copy(update={"cadence": Cadence.WEEKLY})
             steering.change(session, person, wishes, now)
-        elif how == "pause":
+        elif how == "pause" and person.state == State.ACTIVE:
             steering.pause_until(session, person, steering.local_day(person, now) + _PAUSE, now)
         changes.agree(session, address_hash(person.email), Act.CAME_BACK, now, entry=EntryPoint.FORM, said=how)
     return person
@@ -199,7 +209,7 @@ def remind(app: App) -> int:
     with app.db.session() as session:
         waiting = intake.to_remind(session, now - REMIND_AFTER, now - CONFIRM_WITHIN + REMIND_AFTER, _BATCH)
         due = {each.subscriber_id or 0: each for each in waiting}  # the newest one of each
-        intake.mark_reminded(session, list(due), now)
+        intake.mark_reminded(session, [each.id or 0 for each in due.values()], now)
         allowed = [each for each in due.values() if intake.mailed(session, each, now).address_month <= ADDRESS_MONTH]
         for each in allowed:
             _notice(session, Mail.REMINDER, each, now)
@@ -210,46 +220,69 @@ def remind(app: App) -> int:
 
 def purge(app: App) -> int:
     """Delete who has not confirmed within 7 days, and what is kept for a while only; return how many people."""
-    now = app.now()
+    now, gone, found = app.now(), 0, _PURGED
+    while found == _PURGED:
+        with app.db.session() as session:
+            ids, found = subscribers.purge_pending(session, now - CONFIRM_WITHIN, _PURGED)
+            deliveries.forget(session, ids)
+        gone += len(ids)
     with app.db.session() as session:
-        gone = subscribers.purge_pending(session, now - CONFIRM_WITHIN)
-        for subscriber_id in gone:
-            deliveries.forget(session, subscriber_id)
         intake.forget_old(session, now, CONFIRM_WITHIN)
         steering.forget_old(session, now)
-    return len(gone)
+    return gone
 
 
 def _admit(session: Session, sign_up: SignUp, limits: Limits, now: datetime) -> None:
     person = subscribers.find(session, sign_up.email)
+    active = person is not None and person.state == State.ACTIVE
+    sign_up.mail = Mail.LINK if active else Mail.CONFIRMATION
+    sign_up.subscriber_id = person.id if person else None
     if sign_up.wishes is None and (person is None or person.state == State.UNSUBSCRIBED):
         why = "nobody"
     elif subscribers.suppressed(session, [sign_up.email], but=ERASED):
         why = "suppressed"
     else:
         why = refusal(intake.mailed(session, sign_up, now), limits)
+    if why in {"domain", "all"} and now - sign_up.asked_at < _GIVE_UP:  # not their fault: they were told of a mail
+        sign_up.not_before, sign_up.why = now + _AGAIN, why
+        return
     if why:
-        sign_up.outcome, sign_up.why = Outcome.REFUSED, why
         mailed = intake.open_request(session, sign_up) if why == "address" and sign_up.client else None
         if mailed and sign_up.wishes:  # who corrects what they typed need not wait for tomorrow's mail
             mailed.wishes, mailed.liked = sign_up.wishes, sign_up.liked
+        _refuse(sign_up, why)
         return
     wishes = Preferences.model_validate(sign_up.wishes or {})
     if person is None:
         person = subscribers.add(session, sign_up.email, wishes, State.PENDING, now)
-    elif person.state == State.UNSUBSCRIBED:
+    elif not active:
         person.state, person.pending_since = State.PENDING, now
-    elif person.state == State.PENDING:
-        person.pending_since = now
     if sign_up.wishes and person.state != State.ACTIVE:
-        changes.agree(session, sign_up.email_hash, Act.ASKED, now, entry=sign_up.entry, said=sign_up.said)
+        hash_ = address_hash(sign_up.email)
+        changes.agree(session, hash_, Act.ASKED, now, entry=sign_up.entry, said=sign_up.said)
     sign_up.subscriber_id, sign_up.outcome, sign_up.mailed_at = person.id, Outcome.MAILED, now
+    sign_up.why = ""
     session.flush()
-    _notice(session, Mail.LINK if person.state == State.ACTIVE else Mail.CONFIRMATION, sign_up, now)
+    _notice(session, Mail(sign_up.mail), sign_up, now)
 
 
-def _welcome(session: Session, person: Subscriber, sign_up: SignUp, now: datetime) -> bool:
-    """Put a sign-up's wishes into force, and queue the latest issue or, where there is none, a welcome."""
+def _refuse(sign_up: SignUp, why: str) -> None:
+    """Refuse a request; what it held is kept no longer, as strangers could fill the disk with it."""
+    sign_up.outcome, sign_up.why, sign_up.wishes, sign_up.liked = Outcome.REFUSED, why, None, []
+
+
+def _kept(liked: Sequence[PastedPaper]) -> list[list[str]]:
+    """Return pasted papers as a request keeps them: long texts fall away first."""
+    room, kept = _LIKED_CHARS, []
+    for each in liked:
+        text = each.text if len(each.text) <= room else ""
+        room -= len(text)
+        kept.append([each.key, each.title, text])
+    return kept
+
+
+def _welcome(session: Session, person: Subscriber, sign_up: SignUp, now: datetime) -> int | None:
+    """Put a sign-up's wishes into force, and queue a welcome or, if there is one, the latest issue: return its id."""
     if sign_up.wishes:
         subscribers.change_preferences(session, person, Preferences.model_validate(sign_up.wishes))
     steering.like_all(session, person, [PastedPaper(*each) for each in sign_up.liked], now)
@@ -258,21 +291,23 @@ def _welcome(session: Session, person: Subscriber, sign_up: SignUp, now: datetim
     issue = issues.latest_open(session, now - _FIRST_ISSUE_FROM)
     if issue is not None:
         deliveries.queue_one(session, issue.id or 0, person.id or 0, now=now)
-        return True
+        return issue.id
     once = {person.id or 0: now.isoformat()}
     deliveries.queue_notices(session, Mail.WELCOME, once, now=now, within=_NOTICE_WITHIN)
-    return False
+    return None
 
 
 def _ask_on_operators_word(session: Session, people: Mapping[int, str], now: datetime) -> None:
     rows = [
         SignUp(
             email=email,
-            email_hash=address_hash(email),
+            email_hash=mailbox_hash(email),
             domain="",
             client="",
             entry=EntryPoint.OPERATOR,
             asked_at=now,
+            not_before=now,
+            mail=Mail.CONFIRMATION,
             outcome=Outcome.MAILED,
             mailed_at=now,
             subscriber_id=subscriber_id,

@@ -152,7 +152,7 @@ def sweep(app: App) -> list[int | None]:
     _reap(app)
     with app.db.snapshot() as session:
         due = deliveries.due_issues(session, app.now())
-        if membership.any_waiting(session) and None not in due:
+        if membership.any_waiting(session, app.now()) and None not in due:
             due.insert(0, None)
     for issue_id in due:
         app.wake(issue_id)

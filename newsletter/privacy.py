@@ -7,9 +7,10 @@ from sqlmodel import Session, SQLModel
 from newsletter.app import App
 from newsletter.db import forget_deleted
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.models import Mail
 from newsletter.papers import store as papers
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.addresses import address_hash
+from newsletter.subscribers.addresses import address_hash, mailbox_hash
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake import store as intake
@@ -25,7 +26,8 @@ def everything(session: Session, person: Subscriber) -> dict[str, Any]:
     """Return everything that is kept about a reader, as JSON would have it (GDPR, articles 15 and 20)."""
     id_, hash_ = person.id or 0, address_hash(person.email)
     preference_changes, address_changes, consents = changes.history(session, id_, hash_)
-    mails = deliveries.of_reader(session, id_)
+    # What was mailed to an address that is not theirs yet would tell whether it is somebody's.
+    mails = [each for each in deliveries.of_reader(session, id_) if each[0].mail != Mail.NEW_ADDRESS]
     sent = {pick[0] for mail, _ in mails for pick in (mail.selection or {}).get("picks", ())}
     titles = {paper_id: paper.title for paper_id, paper in papers.by_ids(session, sent).items()}
     return {
@@ -33,14 +35,14 @@ def everything(session: Session, person: Subscriber) -> dict[str, Any]:
         "said_of_papers": [_plain(each) for each in ratings.all_of(session, id_)],
         "mails": [_plain(mail) | {"issue": slot, "papers": _picks(mail, titles)} for mail, slot in mails],
         "events": [_plain(each) for each in events.of_reader(session, id_)],
-        "sign_ups": [_plain(each) for each in intake.of_address(session, id_, hash_)],
+        "sign_ups": [_plain(each) for each in intake.of_address(session, id_, mailbox_hash(person.email))],
         "preference_changes": [_plain(each) for each in preference_changes],
         "address_changes": [_plain(each) for each in address_changes],
         "consents": [_plain(each) for each in consents],
     }
 
 
-def erase(app: App, subscriber_id: int) -> bool:
+def erase(app: App, subscriber_id: int, entry: Entry = Entry.FORM) -> bool:
     """Delete a reader and all that is kept about them; return whether there was such a reader.
 
     What stays: a number and a state in the accounting of the issues they were sent, and the hash of their
@@ -52,10 +54,12 @@ def erase(app: App, subscriber_id: int) -> bool:
         if person is None:
             return False
         hash_ = address_hash(person.email)
-        deliveries.forget(session, subscriber_id)
+        deliveries.forget(session, [subscriber_id])
         events.forget(session, subscriber_id)
-        intake.forget(session, subscriber_id, hash_)
-        changes.agree(session, hash_, Act.ERASED, now, entry=Entry.FORM)
+        _, moves, _ = changes.history(session, subscriber_id, hash_)
+        emails = {person.email, *(each.old_email for each in moves)}
+        intake.forget(session, subscriber_id, sorted(map(mailbox_hash, emails)))
+        changes.agree(session, hash_, Act.ERASED, now, entry=entry)
         subscribers.suppress(session, person.email, ERASED, now)
         subscribers.delete(session, person)
     forget_deleted(app.db)

@@ -20,10 +20,12 @@ from newsletter.papers.identity import fingerprint
 from newsletter.papers.models import Paper
 from newsletter.papers.pasted import PastedPaper
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.addresses import address_hash, address_key
+from newsletter.subscribers.addresses import address_hash, address_key, mailbox_hash
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
-from newsletter.subscribers.intake.models import Entry
+from newsletter.subscribers.intake import store as intake
+from newsletter.subscribers.intake.limits import ADDRESS_DAY, ADDRESS_MONTH
+from newsletter.subscribers.intake.models import Entry, Outcome, SignUp
 from newsletter.subscribers.models import ERASED, State, Subscriber
 from newsletter.subscribers.preferences import Preferences, parse_preferences
 from newsletter.subscribers.ratings import store as ratings
@@ -35,6 +37,7 @@ LONGEST_PAUSE = timedelta(days=366)
 MOVE_WITHIN = timedelta(days=2)
 _KEEP = timedelta(days=30)  # for undo
 _MOVES_A_DAY = 3
+_LINKS_A_DAY = 3
 _ONE_MOVE_AT_A_TIME = 7237204  # two readers must not both get the same address
 
 
@@ -44,10 +47,12 @@ class Spoken:
 
     :ivar rating_id: 0 for a mute.
     :ivar change_id: of the preferences, 0 unless it is a mute.
+    :ivar was: what they had said of it before, or empty.
     """
 
     rating_id: int = 0
     change_id: int = 0
+    was: str = ""
 
 
 def save(app: App, subscriber_id: int, wishes: Preferences) -> int:
@@ -127,11 +132,12 @@ def speak(app: App, subscriber_id: int, issue_id: int, paper: Paper, said: Said)
     now = app.now()
     with app.db.session() as session:
         _reader(session, subscriber_id)
+        before = ratings.said(session, subscriber_id, paper.id or 0)
         rating_id = ratings.rate(
             session, subscriber_id, paper.key, said, How.MAIL, now, paper_id=paper.id, title=paper.title
         )
         record.spoke(session, Kind(said), subscriber_id, issue_id, paper.id or 0, now)
-    return Spoken(rating_id=rating_id)
+    return Spoken(rating_id=rating_id, was=before)
 
 
 def mute(app: App, subscriber_id: int, issue_id: int, paper: Paper, words: Sequence[str]) -> Spoken:
@@ -148,10 +154,16 @@ def mute(app: App, subscriber_id: int, issue_id: int, paper: Paper, words: Seque
         return Spoken(change_id=change(session, person, muted, now))
 
 
-def take_back(app: App, subscriber_id: int, rating_id: int, *, restore: bool = False) -> Rating | None:
-    """Take a word on a paper back, or put it back; ``None`` if it is not this reader's."""
+def take_back(
+    app: App, subscriber_id: int, rating_id: int, *, restore: bool = False, was: Said | None = None
+) -> Rating | None:
+    """Take a word on a paper back, or put it back; ``None`` if it is not this reader's.
+
+    :param was: what they had said of it before, and say again.
+    """
+    back = None if restore or was else app.now()
     with app.db.session() as session:
-        return ratings.take_back(session, subscriber_id, rating_id, None if restore else app.now())
+        return ratings.take_back(session, subscriber_id, rating_id, back, was)
 
 
 def like(app: App, subscriber_id: int, pasted: Sequence[PastedPaper]) -> int:
@@ -192,9 +204,31 @@ def ask_address(app: App, subscriber_id: int, email: str) -> None:
         asked = changes.ask_address(session, subscriber_id, person.email, email, now)
         other = subscribers.find(session, email)
         taken = other is not None and other.state == State.ACTIVE
-        if not taken and not subscribers.suppressed(session, [email], but=ERASED):
+        barred = bool(subscribers.suppressed(session, [email], but=ERASED))
+        if not taken and not barred and _may_be_mailed(session, email, now):
             _notice(session, Mail.NEW_ADDRESS, subscriber_id, asked.id or 0, now)
     app.wake(None)
+
+
+def _may_be_mailed(session: Session, email: str, now: datetime) -> bool:
+    """Return whether an address whose owner has not said anything may be mailed, and count the mail."""
+    asking = SignUp(
+        email="",
+        email_hash=mailbox_hash(email),
+        domain="",
+        client="",
+        entry=Entry.ADDRESS,
+        asked_at=now,
+        not_before=now,
+        mail=Mail.NEW_ADDRESS,
+        outcome=Outcome.MAILED,
+        mailed_at=now,
+    )
+    mailed = intake.mailed(session, asking, now)
+    if mailed.address_day >= ADDRESS_DAY or mailed.address_month >= ADDRESS_MONTH:
+        return False
+    intake.write(session, asking)
+    return True
 
 
 def move(app: App, change_id: int, *, said: str = "", token: str = "") -> Subscriber | None:
@@ -212,7 +246,7 @@ def move(app: App, change_id: int, *, said: str = "", token: str = "") -> Subscr
         if person.email != asked.old_email or (other and other.state == State.ACTIVE):
             return None
         if other:  # somebody's unconfirmed sign-up, or who left: the owner of the address has spoken now
-            deliveries.forget(session, other.id or 0)
+            deliveries.forget(session, [other.id or 0])
             subscribers.delete(session, other)
         person.email, person.email_key = asked.new_email, address_key(asked.new_email)
         person.links_since = _next_second(now)
@@ -227,13 +261,18 @@ def move(app: App, change_id: int, *, said: str = "", token: str = "") -> Subscr
 
 
 def end_links(app: App, subscriber_id: int) -> Subscriber:
-    """Let all earlier links to a reader's preferences end, as after forwarding a mail, and send them a new one."""
+    """Let all earlier links to a reader's preferences end, as after forwarding a mail, and send them a new one.
+
+    :raises InputError: they did so too often today.
+    """
     now = app.now()
     with app.db.session() as session:
         person = _reader(session, subscriber_id)
+        if deliveries.notices_since(session, subscriber_id, Mail.LINK, now - timedelta(days=1)) >= _LINKS_A_DAY:
+            raise InputError("That was often enough for today; please try again tomorrow.")
         person.links_since = _next_second(now)
         session.add(person)
-        once = {subscriber_id: f"links:{now.date()}"}
+        once = {subscriber_id: f"links:{now.isoformat()}"}
         deliveries.queue_notices(session, Mail.LINK, once, now=now, within=MOVE_WITHIN)
     app.wake(None)
     return person
@@ -247,7 +286,7 @@ def forget_old(session: Session, now: datetime) -> None:
 
 def _reader(session: Session, subscriber_id: int) -> Subscriber:
     # Locked: of two changes at once the second must see what the first one made, or columns of both are mixed.
-    person = session.get(Subscriber, subscriber_id, with_for_update=True)
+    person = subscribers.locked(session, subscriber_id)
     if person is None or person.state != State.ACTIVE:
         raise InputError("There is no such subscriber any more.")
     return person

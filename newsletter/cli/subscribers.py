@@ -181,7 +181,7 @@ def unsubscribe(
                 id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, who.removeprefix("unsubscribe").strip(), now=app.now())
             except TokenError:
                 raise InputError("this is neither an address nor a code of ours") from None
-        if not membership.unsubscribe(app, [id_], Entry.OPERATOR):
+        if not membership.unsubscribe(app, [id_], Entry.OPERATOR)[0]:
             raise InputError("there is no such subscriber any more")
     typer.echo("unsubscribed")
 
@@ -210,12 +210,13 @@ def pause(
 def erase(email: str, yes: bool = typer.Option(False, "--yes", help="Really: it cannot be undone.")) -> None:
     """Delete somebody and all that is known of them, but a hash of the address and a number in the accounting."""
     from newsletter import privacy
+    from newsletter.subscribers.intake.models import Entry
 
     with open_app() as app:
         id_ = _find(app, email).id or 0
         if not yes:
             fail("erasing cannot be undone: say --yes if you are sure")
-        privacy.erase(app, id_)
+        privacy.erase(app, id_, Entry.OPERATOR)
     typer.echo("erased")
 
 
@@ -246,6 +247,7 @@ def _find(app: "App", email: str) -> "Subscriber":
 
 def _as_json(person: "Subscriber") -> dict[str, Any]:
     values = {"email": person.email, "state": person.state} | person.preferences.model_dump(mode="json")
+    values["paused_until"] = person.paused_until.isoformat() if person.paused_until else None
     at = {name: getattr(person, name) for name in ("created_at", "confirmed_at", "unsubscribed_at")}
     return values | {name: value.isoformat() if value else None for name, value in at.items()}
 

@@ -155,10 +155,13 @@ def settle(session: Session, leased: Leased, outcome: Outcome, *, owner: str, no
     An acceptance that comes after the lease was lost is evidence: it settles ``unknown`` as ``sent``.
     """
     done = outcome.state is not DeliveryState.DEFERRED
+    # Who was erased meanwhile must not come back in a relay's words.
+    known = session.exec(select(Subscriber.id).where(Subscriber.id == leased.subscriber_id)).first() is not None
+    reply = outcome.reply if known else ""
     values = {
         "state": outcome.state,
         "code": outcome.code,
-        "reply": outcome.reply,
+        "reply": reply,
         "done_at": now if done else None,
         "not_before": now + outcome.retry_after if outcome.retry_after else now,
         "lease_owner": None,
@@ -168,6 +171,8 @@ def settle(session: Session, leased: Leased, outcome: Outcome, *, owner: str, no
     changed = _changed(session, statement.where(*_ours(owner, *_IN_FLIGHT))) == 1
     if not changed and outcome.state is DeliveryState.SENT:
         changed = _changed(session, statement.where(col(Delivery.state) == DeliveryState.UNKNOWN)) == 1
+    if not changed and session.get(Delivery, leased.id) is None:
+        return False
     session.add(
         Attempt(
             delivery_id=leased.id,
@@ -176,7 +181,7 @@ def settle(session: Session, leased: Leased, outcome: Outcome, *, owner: str, no
             phase=outcome.phase,
             outcome=outcome.state,
             code=outcome.code,
-            reply=outcome.reply,
+            reply=reply,
         ),
     )
     return changed

@@ -305,12 +305,19 @@ def of_reader(session: Session, subscriber_id: int) -> list[tuple[Delivery, str]
     return list(session.exec(statement))
 
 
-def forget(session: Session, subscriber_id: int) -> None:
-    """Keep of a reader's deliveries only what an issue's accounting needs: a number and a state."""
-    theirs = select(Delivery.id).where(Delivery.subscriber_id == subscriber_id)
+def forget(session: Session, subscriber_ids: Sequence[int]) -> None:
+    """Keep of readers' deliveries only what an issue's accounting needs: a number and a state."""
+    of = col(Delivery.subscriber_id).in_(subscriber_ids)
+    theirs = select(Delivery.id).where(of)
     notices = theirs.where(col(Delivery.issue_id).is_(None))
     session.execute(sa.delete(Attempt).where(col(Attempt.delivery_id).in_(notices)))
     session.execute(sa.delete(Delivery).where(col(Delivery.id).in_(notices)))
     session.execute(sa.update(Attempt).where(col(Attempt.delivery_id).in_(theirs)).values(reply=""))
     blank = {"selection": None, "reply": None, "message_id": None}
-    session.execute(sa.update(Delivery).where(col(Delivery.subscriber_id) == subscriber_id).values(blank))
+    session.execute(sa.update(Delivery).where(of).values(blank))
+
+
+def notices_since(session: Session, subscriber_id: int, mail: Mail, since: datetime) -> int:
+    """Return how many mails of a kind were queued for a reader since an instant."""
+    theirs = Delivery.subscriber_id == subscriber_id, Delivery.mail == mail, col(Delivery.queued_at) > since
+    return session.exec(select(sa.func.count(col(Delivery.id))).where(*theirs)).one()

@@ -11,6 +11,7 @@ _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
 _ASCII = bytes(ord(chr(byte).lower()) if chr(byte).isalnum() and byte < 128 else 32 for byte in range(256))
 _ABBREVIATIONS = re.compile(r"[b-df-hj-np-tv-xz]+(?:[b-df-hj-np-rtv-xz]|(?<=[b-df-hj-np-tv-xz]{2})u)s")
+_LONGEST = 40  # letters: what is longer is no word, and would fill the cache
 _STEMMER = snowballstemmer.stemmer("english")
 _STOP_WORDS = """
 a about above after again all also although an and any are as at be because been before being between both but
@@ -50,10 +51,12 @@ def name_key(name: str) -> str:
     return " ".join(re.sub(r"[^\w.]+|(?<=\b\w)\.", " ", folded).split())
 
 
-@lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """Return the stem of an English word (Snowball); others mostly stay as they are."""
-    if not word.isascii():
-        return word
+    return _stem(word) if len(word) <= _LONGEST and word.isascii() else word
+
+
+@lru_cache(maxsize=100_000)
+def _stem(word: str) -> str:
     # Snowball takes no plural from what has no vowel before its end: LLMs, CNNs, GPUs.
     return word[:-1] if _ABBREVIATIONS.fullmatch(word) else str(_STEMMER.stemWord(word))

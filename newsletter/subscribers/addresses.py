@@ -6,6 +6,8 @@ from email_validator import EmailNotValidError, validate_email
 
 from newsletter.errors import InputError
 
+_DOTLESS = {"gmail.com", "googlemail.com"}
+
 
 def parse_address(text: str) -> str:
     """Return the address as it is mailed: local part as typed, domain in lower-case ASCII (IDNA).
@@ -23,6 +25,13 @@ def parse_address(text: str) -> str:
 def address_key(address: str) -> str:
     """Return the spelling under which an address is unique: no relay in use tells case apart."""
     return address.casefold()
+
+
+def mailbox_hash(address: str) -> str:
+    """Return the hash under which mails are counted: ``ada+anything@`` and, at Gmail, ``a.da@`` reach one mailbox."""
+    local, _, domain = address_key(address).rpartition("@")
+    local = local.partition("+")[0] or local
+    return address_hash(f"{local.replace('.', '') if domain in _DOTLESS else local}@{domain}")
 
 
 def address_hash(address: str) -> str:

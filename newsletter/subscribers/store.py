@@ -1,17 +1,18 @@
 """All SQL about subscribers and suppressions."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from newsletter.db import chunks, insert
 from newsletter.subscribers.addresses import address_hash, address_key
-from newsletter.subscribers.models import Entry, State, Subscriber, Suppression, preference_columns
+from newsletter.subscribers.models import ERASED, Entry, State, Subscriber, Suppression, preference_columns
 from newsletter.subscribers.preferences import Preferences
 
 _CHUNK = 500
+_AT_ONCE = timedelta(seconds=10)  # between leaving and the page that offers the way back
 
 
 def find(session: Session, email: str) -> Subscriber | None:
@@ -73,31 +74,41 @@ def known_ids(session: Session, subscriber_ids: Collection[int]) -> set[int]:
     return {id_ or 0 for id_ in session.exec(select(Subscriber.id).where(col(Subscriber.id).in_(subscriber_ids)))}
 
 
-def come_back(session: Session, subscriber_id: int, left_after: datetime) -> Subscriber | None:
-    """Undo the leaving of somebody who left after an instant; who had not confirmed before is pending again."""
-    person = session.get(Subscriber, subscriber_id)
-    if person is None or person.state != State.UNSUBSCRIBED:
+def come_back(session: Session, subscriber_id: int, left_at: datetime) -> Subscriber | None:
+    """Undo the leaving of somebody who left at that second; who had not confirmed since they asked is pending again."""
+    person = session.get(Subscriber, subscriber_id, with_for_update=True)
+    if person is None or person.state != State.UNSUBSCRIBED or person.unsubscribed_at is None:
         return None
-    if person.unsubscribed_at is None or person.unsubscribed_at <= left_after:
+    if not timedelta() <= left_at - person.unsubscribed_at.replace(microsecond=0) <= _AT_ONCE:
         return None
-    person.state = State.ACTIVE if person.confirmed_at else State.PENDING
+    since, confirmed = person.pending_since, person.confirmed_at
+    person.state = State.ACTIVE if confirmed and not (since and since > confirmed) else State.PENDING
     person.unsubscribed_at = None
     session.add(person)
     return person
 
 
-def purge_pending(session: Session, asked_before: datetime) -> list[int]:
-    """Delete those who never confirmed, and let those be unsubscribed again who had left before; return who is gone."""
+def purge_pending(session: Session, asked_before: datetime, limit: int) -> tuple[list[int], int]:
+    """Delete some who never confirmed, and let those be unsubscribed again who had left before.
+
+    :returns: who is gone, and how many there were of both.
+    """
     since = sa.func.coalesce(Subscriber.pending_since, Subscriber.created_at)
-    statement = select(Subscriber).where(Subscriber.state == State.PENDING, since < asked_before)
-    gone = []
-    for person in session.exec(statement):
-        if person.confirmed_at is None:
-            gone.append(person.id or 0)
-            session.delete(person)
-        else:
-            person.state = State.UNSUBSCRIBED
-    return gone
+    over = col(Subscriber.state) == State.PENDING, since < asked_before
+    some = select(Subscriber.id).where(*over).limit(limit)
+    ids = list(session.exec(some))
+    # Asked once more: who confirms at this moment stays.
+    theirs = col(Subscriber.id).in_(ids), *over
+    never, once = col(Subscriber.confirmed_at).is_(None), col(Subscriber.confirmed_at).is_not(None)
+    gone = session.execute(sa.delete(Subscriber).where(*theirs, never).returning(col(Subscriber.id)))
+    found = [row[0] for row in gone]
+    session.execute(sa.update(Subscriber).where(*theirs, once).values(state=State.UNSUBSCRIBED))
+    return found, len(ids)
+
+
+def locked(session: Session, subscriber_id: int) -> Subscriber | None:
+    """Return a subscriber whom nobody else changes before this transaction ends."""
+    return session.get(Subscriber, subscriber_id, with_for_update=True)
 
 
 def delete(session: Session, subscriber: Subscriber) -> None:
@@ -172,7 +183,10 @@ def counts(session: Session) -> dict[str, int]:
 def suppress(session: Session, email: str, reason: str, now: datetime) -> None:
     """Never mail this address again."""
     row = {"email_hash": address_hash(email), "reason": reason, "suppressed_at": now}
-    session.execute(insert(session, Suppression).values(row).on_conflict_do_nothing(index_elements=["email_hash"]))
+    statement = insert(session, Suppression).values(row)
+    changed = {"reason": reason, "suppressed_at": now}
+    theirs = col(Suppression.reason) == ERASED  # a sign-up of their own lifts that, but nothing else
+    session.execute(statement.on_conflict_do_update(index_elements=["email_hash"], set_=changed, where=theirs))
 
 
 def lift_suppression(session: Session, email: str, reason: str) -> None:

@@ -9,6 +9,7 @@ from sqlmodel import Session
 from newsletter.delivery import store as deliveries
 from newsletter.papers import store as papers
 from newsletter.papers.models import link_targets
+from newsletter.subscribers import store as subscribers
 from newsletter.tracking import store
 from newsletter.tracking.models import Kind
 
@@ -62,6 +63,9 @@ def _record(
 ) -> None:
     delivery = deliveries.get(session, delivery_id)
     if delivery is None or tracking == "off":
+        return
+    reader = subscribers.get(session, delivery.subscriber_id)
+    if reader is None or not reader.tracking:  # also by what was mailed before they said so
         return
     who = delivery.subscriber_id if tracking == "personal" else 0
     store.record(session, kind, now, issue_id=delivery.issue_id or 0, subscriber_id=who, paper_id=paper_id, link=link)

@@ -19,7 +19,6 @@ from newsletter.subscribers.topics import TOPICS
 from newsletter.web import entrance, shown
 from newsletter.web.deps import AppDep, ShowDep
 from newsletter.web.entrance import Evidence
-from newsletter.web.signup import AGREED
 
 router = APIRouter(prefix="/api")
 _THANKS = "If this address can be subscribed, a mail with a link to confirm is on its way."
@@ -115,7 +114,7 @@ def sign_up(asked: NewSignUp, request: Request, app: AppDep) -> Accepted:
         wishes = Preferences.model_validate(asked.model_dump(include=set(Preferences.model_fields)))
         liked = sampling.read(app, asked.papers).papers
         client = entrance.client(app, request)
-        membership.ask(app, Asking(email, wishes, liked, client, Entry.API, AGREED))
+        membership.ask(app, Asking(email, wishes, liked, client, Entry.API))
     return Accepted(message=_THANKS)
 
 

@@ -38,10 +38,6 @@ class Show:
         """Return what is wrong in this language."""
         return self._pages.gettext(self.language)(trouble.said) % trouble.values
 
-    def day(self, day: Any) -> str:  # noqa: ANN401  a date
-        """Return a day as people write it."""
-        return languages.written_day(self.language, day)
-
 
 def app_of(request: Request) -> App:
     """Return the application."""

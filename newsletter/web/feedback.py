@@ -13,7 +13,8 @@ from newsletter.errors import BusyError, InputError, TokenError
 from newsletter.issues.compose import Reader
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
-from newsletter.papers.textclean import bare
+from newsletter.papers.textclean import bare, shorten
+from newsletter.ranking.phrases import key_phrases
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.preferences import MAX_INTEREST, MAX_INTERESTS
 from newsletter.subscribers.ratings.models import Said
@@ -26,6 +27,7 @@ router = APIRouter(prefix="/f", dependencies=[Depends(refuse_other_sites)])
 _KINDS = {"like": Said.LIKED, "dislike": Said.DISLIKED, "more": Said.MORE, "less": Said.LESS}
 _MUTE = "mute"
 _MOST_AUTHORS = 3
+_MOST_PHRASES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ async def undo(token: str, paper_id: int, request: Request, app: AppDep, show: S
     """Take back what was said a moment ago."""
     fields = await forms.read(request)
     numbers = {name: forms.number(fields, name) for name in ("rating", "change")}
-    return await run_in_threadpool(_undo, app, show, _matter(app, token, paper_id, "like"), numbers)
+    was = next((each for each in Said if each == forms.text(fields, "was")), None)
+    matter = await run_in_threadpool(_matter, app, token, paper_id, "like")
+    return await run_in_threadpool(_undo, app, show, matter, numbers, was)
 
 
 @router.post("/{token}/{paper_id}/{kind}", response_class=HTMLResponse)
@@ -77,7 +81,8 @@ def _matter(app: App, token: str, paper_id: int, kind: str) -> _Matter:
 
 def _ask(show: Show, matter: _Matter, base: str, status: int = 200) -> HTMLResponse:
     paths = {str(said): f"{base}/{kind}" for kind, said in _KINDS.items()} | {_MUTE: f"{base}/{_MUTE}"}
-    return show.speaking(matter.person.language)(
+    show = show.speaking(matter.person.language)
+    return show(
         "feedback.html",
         status,
         said=matter.said,
@@ -86,15 +91,23 @@ def _ask(show: Show, matter: _Matter, base: str, status: int = 200) -> HTMLRespo
         reason=matter.reason,
         action=paths[matter.said],
         mutes=_mutable(matter.paper) if matter.said == _MUTE else [],
+        ticked=_told(matter.paper)[:1],
+        wrong=show.say("Please tick what you do not want to see.") if status != 200 else "",
         others=[(said, path) for said, path in paths.items() if said != matter.said],
     )
 
 
 def _mutable(paper: Paper) -> list[tuple[str, str]]:
-    """Return what of a paper may be muted: its keywords, categories and first authors, or else its title."""
-    words = [*paper.keywords[:5], *paper.categories[:4], *paper.authors[:_MOST_AUTHORS]]
-    short = [word for word in dict.fromkeys(words) if 0 < len(word) <= MAX_INTEREST]
-    return [(word, word) for word in short or [bare(paper.title)[:MAX_INTEREST]]]
+    """Return what of a paper may be muted: its keywords, what its title is about, its categories and first authors."""
+    words = [*_told(paper), *paper.categories[:4], *paper.authors[:_MOST_AUTHORS]]
+    return [(word, word) for word in dict.fromkeys(words) if 0 < len(word) <= MAX_INTEREST]
+
+
+def _told(paper: Paper) -> list[str]:
+    """Return phrases that say what a paper is about: the only ones narrow enough to be ticked beforehand."""
+    words = [*paper.keywords[:4], *key_phrases(bare(paper.title), _MOST_PHRASES)]
+    short = [word for word in words if 0 < len(word) <= MAX_INTEREST]
+    return list(dict.fromkeys(short or [shorten(bare(paper.title), MAX_INTEREST)]))
 
 
 def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> HTMLResponse:
@@ -119,17 +132,17 @@ def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> 
         said=matter.said,
         title=bare(paper.title),
         undo=f"{base}/undo" if spoken.rating_id or spoken.change_id else "",
-        undo_fields=[("rating", str(spoken.rating_id)), ("change", str(spoken.change_id))],
+        undo_fields=[("rating", str(spoken.rating_id)), ("change", str(spoken.change_id)), ("was", spoken.was)],
         sample=_changes(app, before, sampling.situation(app, person)),
         preferences_url=preferences_path(app, person),
         muted=words if matter.said == _MUTE else [],
     )
 
 
-def _undo(app: App, show: Show, matter: _Matter, numbers: dict[str, int]) -> HTMLResponse:
+def _undo(app: App, show: Show, matter: _Matter, numbers: dict[str, int], was: Said | None) -> HTMLResponse:
     who, show, done = matter.person.id or 0, show.speaking(matter.person.language), False
     if rating_id := numbers.get("rating"):
-        done = steering.take_back(app, who, rating_id) is not None
+        done = steering.take_back(app, who, rating_id, was=was) is not None
     if change_id := numbers.get("change"):
         done = steering.undo(app, who, change_id)
     if not done:

@@ -84,7 +84,13 @@ def typed(form: FormData) -> dict[str, Any]:
 def as_typed(wishes: Preferences) -> dict[str, Any]:
     """Return preferences as a form shows them."""
     values = wishes.model_dump(mode="json")
-    return EMPTY_TEXT | values | {name: ", ".join(values[name]) for name in _TYPED}
+    return EMPTY_TEXT | values | {name: _joined(values[name]) for name in _TYPED}
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Return a list as one text: with semicolons where a comma stands inside an entry."""
+    apart = ";" if any("," in each for each in texts) else ","
+    return f"{apart} ".join(texts) + (apart if len(texts) == 1 and apart == ";" else "")
 
 
 def wishes(typed_: Mapping[str, Any], show: Show) -> tuple[Preferences | None, dict[str, str]]:
@@ -93,7 +99,9 @@ def wishes(typed_: Mapping[str, Any], show: Show) -> tuple[Preferences | None, d
     long = {name: Trouble("too long") for name, value in typed_.items() if len(str(value)) > limits[name]}
     named = {name: value for name, value in typed_.items() if name in Preferences.model_fields}
     values = {name: value for name, value in named.items() if value not in ("", [])}
-    values |= {name: split_list(named[name], ",;\n") for name in _TYPED if name in named}
+    values |= {
+        name: split_list(named[name], ";\n" if ";" in named[name] else ",\n") for name in _TYPED if name in named
+    }
     troubles = field_errors(values) | long
     if troubles:
         return None, {name: show.trouble(trouble) for name, trouble in troubles.items()}

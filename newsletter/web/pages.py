@@ -37,6 +37,8 @@ class Pages:
 
         def zone_options(chosen: str) -> Markup:
             value = f'value="{escape(chosen)}"'
+            if value not in options:  # US/Eastern and the like are good, but not among those to choose from
+                return Markup(f"<option {value} selected>{escape(chosen)}</option>{options}")  # noqa: S704  escaped
             return Markup(options.replace(value, f"{value} selected", 1))  # noqa: S704  rendered and escaped above
 
         environment.globals["zone_options"] = zone_options

@@ -25,6 +25,7 @@ from newsletter.web.readers import by_preferences, preferences_path, refuse_othe
 
 router = APIRouter(prefix="/preferences", dependencies=[Depends(refuse_other_sites)])
 _MOST_SHOWN = 100
+_SAID = {"undone": "It is as it was before.", "same": "Nothing was changed."}
 
 
 def _reader(token: str, request: Request) -> Subscriber:
@@ -40,7 +41,8 @@ def look(token: str, person: ReaderDep, app: AppDep, show: ShowDep, saved: str =
     with app.db.snapshot() as session:
         last = changes.latest(session, person.id or 0)
     undoable = last.id if last and str(last.id) == saved else None
-    return _page(app, show, person, token, changed=undoable)
+    said = _SAID.get(saved, "")
+    return _page(app, show, person, token, changed=undoable, said=show.speaking(person.language).say(said))
 
 
 @router.post("/{token}", response_class=HTMLResponse, openapi_extra=forms.described())
@@ -58,7 +60,7 @@ async def undo(token: str, person: ReaderDep, request: Request, app: AppDep, sho
     if not done:
         show = show.speaking(person.language)
         return _page(app, show, person, token, said=show.say("That was changed again meanwhile."))
-    return _again(token)
+    return _again(token, "undone")
 
 
 @router.post("/{token}/papers", response_class=HTMLResponse, openapi_extra=forms.described("papers", "drop", "restore"))
@@ -101,11 +103,14 @@ def export(person: ReaderDep, app: AppDep) -> Response:
     return JSONResponse(everything, headers={"content-disposition": 'attachment; filename="newsletter.json"'})
 
 
-@router.post("/{token}/links", response_class=HTMLResponse)  # noqa: FAST003  the reader is found by it
-def links(person: ReaderDep, app: AppDep, show: ShowDep) -> HTMLResponse:
+@router.post("/{token}/links", response_class=HTMLResponse)
+def links(token: str, person: ReaderDep, app: AppDep, show: ShowDep) -> HTMLResponse:
     """End all earlier links, and go on with a new one."""
     show = show.speaking(person.language)
-    fresh = steering.end_links(app, person.id or 0)
+    try:
+        fresh = steering.end_links(app, person.id or 0)
+    except InputError as exc:
+        return _page(app, show, person, token, said=show.say(str(exc)))
     token = preferences_path(app, fresh).rpartition("/")[2]
     said = "All earlier links have stopped working. We have sent you a new one."
     return _page(app, show, fresh, token, said=show.say(said))
@@ -122,6 +127,13 @@ async def erase(token: str, person: ReaderDep, request: Request, app: AppDep, sh
     return show("erased.html")
 
 
+@router.api_route("/{token}/{part}", methods=["GET", "HEAD"], include_in_schema=False)
+def again(token: str, part: str) -> RedirectResponse:
+    """Lead back to the page when what a button did is loaded anew."""
+    del part
+    return _again(token)
+
+
 def _save(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> Response:
     if not Preferences.model_fields.keys() & fields.keys():
         raise HTTPException(400)  # not our form: all wishes would be gone
@@ -130,7 +142,7 @@ def _save(app: App, show: Show, person: Subscriber, token: str, fields: FormData
     if wishes is None:
         return _page(app, show, person, token, typed=typed, errors=errors)
     changed = steering.save(app, person.id or 0, wishes)
-    return _again(token, changed)
+    return _again(token, str(changed or "same"))
 
 
 def _papers(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> HTMLResponse:
@@ -141,29 +153,31 @@ def _papers(app: App, show: Show, person: Subscriber, token: str, fields: FormDa
         return _page(app, show, person, token, dropped=rating_id if dropped else 0, said=said)
     if rating_id := forms.number(fields, "restore"):
         steering.take_back(app, who, rating_id, restore=True)
-        return _page(app, show, person, token)
+        return _page(app, show, person, token, said=show.say("It is as it was before."))
     typed = {"papers": forms.text(fields, "papers")}
     paste = sampling.read(app, typed["papers"])
     added = steering.like(app, who, paste.papers)
     said = show.say("Papers added: %(count)s.", count=added) if added else ""
-    return _page(app, show, person, token, typed={} if added else typed, said=said, notes=paste.notes)
+    if paste.papers and not added:
+        said = show.say("You like these already.")
+    return _page(app, show, person, token, typed={} if paste.papers else typed, said=said, notes=paste.notes)
 
 
 def _pause(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> Response:
     show, who = show.speaking(person.language), person.id or 0
     if forms.text(fields, "resume"):
-        return _again(token, steering.resume(app, who))
+        return _again(token, str(steering.resume(app, who) or "same"))
     try:
         until = date.fromisoformat(forms.text(fields, "until"))
-        return _again(token, steering.pause(app, who, until))
+        return _again(token, str(steering.pause(app, who, until)))
     except (ValueError, InputError):
         wrong = show.say("Please choose a day between tomorrow and a year from now.")
-    return _page(app, show, person, token, errors={"until": wrong})
+    return _page(app, show, person, token, typed={"until": forms.text(fields, "until")}, errors={"until": wrong})
 
 
-def _again(token: str, changed: int = 0) -> RedirectResponse:
+def _again(token: str, saved: str = "") -> RedirectResponse:
     """Show the page anew, so that reloading it does nothing twice."""
-    return RedirectResponse(f"/preferences/{token}" + (f"?saved={changed}" if changed else ""), status_code=303)
+    return RedirectResponse(f"/preferences/{token}" + (f"?saved={saved}" if saved else ""), status_code=303)
 
 
 def _page(
@@ -187,7 +201,7 @@ def _page(
         ][-_MOST_SHOWN:]
         known = papers.by_ids(session, {each.paper_id for each in words if each.paper_id})
     views = [shown.rating(each, known.get(each.paper_id or 0)) for each in reversed(words)]
-    values = forms.as_typed(person.preferences) | dict(typed or {})
+    values = {"until": ""} | forms.as_typed(person.preferences) | dict(typed or {})
     leave = app.signer.sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now)
     paused = person.paused_until if person.paused_until and person.paused_until > today else None
     return show.speaking(person.language)(

@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from newsletter import __version__, logs
 from newsletter.app import App
-from newsletter.errors import BusyError, TokenError
+from newsletter.errors import BusyError, InputError, TokenError
 from newsletter.subscribers.preferences import troubles
 from newsletter.web import (
     api,
@@ -73,6 +73,7 @@ def create_web(app: App) -> FastAPI:
     web.add_exception_handler(HTTPException, _refusal)
     web.add_exception_handler(FieldError, _field_error)
     web.add_exception_handler(BusyError, _busy)
+    web.add_exception_handler(InputError, _conflict)
     web.add_exception_handler(RequestValidationError, _invalid)
     web.add_exception_handler(Exception, _failure)
     web.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY_BYTES)
@@ -161,6 +162,12 @@ async def _busy(request: Request, exc: Exception) -> Response:
     answer = show("error.html", 503, title=show.say("Sorry"), said=show.say(str(exc)))
     answer.headers.update(headers)
     return answer
+
+
+async def _conflict(request: Request, exc: Exception) -> Response:
+    """Say what cannot be done any more: somebody left, or was faster."""
+    show = show_for(request)
+    return show("error.html", 409, title=show.say("That did not work"), said=show.say(str(exc)))
 
 
 async def _refusal(request: Request, exc: Exception) -> Response:

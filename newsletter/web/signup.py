@@ -20,8 +20,8 @@ from newsletter.web.views import Sample
 
 router = APIRouter()
 AGREED = (
-    "First comes one mail to check that the address is yours. Nothing else is sent until you confirm it, "
-    "and every mail has a link to unsubscribe."
+    "First comes one mail to check that the address is yours, and one reminder if you forget it. "
+    "Nothing else is sent until you confirm, and every mail has a link to unsubscribe."
 )
 
 
@@ -88,8 +88,13 @@ def _subscribe(app: App, show: Show, fields: FormData, client: str) -> HTMLRespo
     if not entrance.is_machine(evidence):
         if entrance.needs_another_press(app, evidence, email):
             return _page(app, show, typed=typed, again=True)
-        liked = sampling.read(app, typed["papers"]).papers
-        membership.ask(app, Asking(email, wishes, liked, client, said=show.say(AGREED)))
+        try:
+            liked = sampling.read(app, typed["papers"]).papers
+        except BusyError as exc:
+            return _page(app, show, typed=typed, again=True, notes=[show.say(str(exc))], status=503)
+        # a form on another site has no stamp, and showed words of its own
+        said = show.say(AGREED) if evidence.stamp else ""
+        membership.ask(app, Asking(email, wishes, liked, client, said=said))
     return show("check_inbox.html", email=email)
 
 

@@ -4,7 +4,7 @@ from typing import cast, get_args
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from newsletter import membership
 from newsletter.app import App
@@ -35,18 +35,29 @@ async def act(token: str, request: Request, app: AppDep, show: ShowDep) -> Respo
     id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, token, now=app.now())
     one_click = _ONE_CLICK in await request.body()  # one that is too long is refused before anything is done
     leaving: Leaving = request.app.state.leaving
-    if not await leaving.leave(id_):
+    known, left = await leaving.leave(id_)
+    if not known:
         raise TokenError("this link is not valid")
     if one_click:
         return PlainTextResponse("unsubscribed\n")  # a mail program shows it to nobody
-    return await run_in_threadpool(_left, app, show, token)
+    return await run_in_threadpool(_left, app, show, token, left)
 
 
-def _left(app: App, show: Show, token: str) -> HTMLResponse:
-    person, now = by_unsubscribe(app, token), app.now()
-    lately = person.unsubscribed_at is not None and now - person.unsubscribed_at < membership.RETURN_WITHIN
-    back = f"/back/{app.signer.sign(Purpose.RETURN, person.id or 0, now=now)}" if lately else ""
-    return show.speaking(person.language)("unsubscribed.html", back=back)
+def _left(app: App, show: Show, token: str, left: bool) -> HTMLResponse:
+    """Offer the way back to who left with this very press: with an old mail nobody undoes another's leaving."""
+    person = by_unsubscribe(app, token)
+    back, confirmed = "", person.confirmed_at is not None
+    if left and person.unsubscribed_at:
+        back = f"/back/{app.signer.sign(Purpose.RETURN, person.id or 0, now=person.unsubscribed_at)}"
+    offers = ("weekly", "pause", "undo") if confirmed else ("undo",)
+    return show.speaking(person.language)("unsubscribed.html", back=back, offers=offers)
+
+
+@router.api_route("/back/{token}", methods=["GET", "HEAD"])
+def again(token: str) -> RedirectResponse:
+    """Lead somewhere useful when the page is loaded anew."""
+    del token
+    return RedirectResponse("/link", status_code=303)
 
 
 @router.post("/back/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
@@ -55,13 +66,13 @@ async def come_back(token: str, request: Request, app: AppDep, show: ShowDep) ->
     how = forms.text(await forms.read(request), "how") or "undo"
     if how not in get_args(How):
         raise HTTPException(400)
-    id_ = app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
-    person = await run_in_threadpool(membership.come_back, app, id_, cast("How", how))
+    signed = app.signer.read(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
+    person = await run_in_threadpool(membership.come_back, app, signed.id, signed.at, cast("How", how))
     if person is None:
         raise TokenError("this link is not valid")
     return show.speaking(person.language)(
         "back.html",
-        how=how,
+        how=how if person.state == State.ACTIVE else "pending",
         preferences=person.preferences,
         paused_until=person.paused_until if how == "pause" else None,
     )

@@ -97,15 +97,12 @@ def test_hostile_texts_are_taken_as_texts_or_refused_at_their_field(app_on_both:
 def bodies() -> list[tuple[set[int], bytes]]:
     """Return bodies that are no sign-up, and how they are answered."""
     good = '{"email": "ada@example.org", '
-    whole = [
-        *(text.encode() for text in ("", *'[]|3|null|true|"text"|NaN|Infinity|[{}]|{|{]|\0|{}{}'.split("|"))),
-        b"\xff\xfe",
-    ]
+    whole = [b"", b"[]", b"3", b"null", b"true", b'"text"', b"NaN", b"[{}]", b"{", b"{]", b"\xff\xfe", b"\0", b"{}{}"]
     deep = [f'{good}"about": {"[" * n}{"]" * n}}}' for n in (100, 900, 20_000)]
     deep += [f'{good}"about": ' + '{"a": ' * n for n in (100, 20_000)]
     numbers = ("NaN", "1e999", "-1", "24", "7.5", '"noon"', "9" * 4_000, "9" * 5_000, "[7]")
-    addresses = ("null", '""', '"ada"', '["ada@example.org"]', '"a@b@example.org"', f'"{"a" * 100_000}"',
-                 '"ada@example.org\\r\\nBcc: bob@example.org"', '"ada\\u0000@example.org"', '"\\ud800@example.org"')  # fmt: skip
+    addresses = ("null", '""', '"ada"', '["ada@example.org"]', '"a@b@example.org"', f'"{"a" * 100_000}"')
+    addresses += ('"ada@example.org\\r\\nBcc: b@example.org"', '"a\\u0000@example.org"', '"\\ud800@example.org"')
     values = [*(f'"hour": {number}' for number in numbers), *(f'"email": {address}' for address in addresses)]
     values += ['"about": 1', '"about": null', '"about": ["a"]', f'"about": "{"x" * 100_000}"', '"topics": "graphs"',
                '"topics": [1]', '"topics": [["a"]]', '"topics": {"a": 1}', '"topics": [null]', '"cadence": "hourly"',

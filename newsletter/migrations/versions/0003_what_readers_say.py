@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from newsletter.db import UTCDateTime
-from newsletter.subscribers.addresses import address_hash
+from newsletter.subscribers.addresses import mailbox_hash
 
 revision = "0003"
 down_revision = "0002"
@@ -28,14 +28,26 @@ def _pending() -> None:
     """Give who is pending a sign-up to confirm: a mail that is still queued is about it."""
     bind = op.get_bind()
     people = sa.table("subscribers", *(sa.column(name) for name in ("id", "email", "state", "created_at")))
-    names = ("id", "email", "email_hash", "domain", "client", "entry", "said", "outcome", "why", "subscriber_id")
-    made = (*names, "asked_at", "mailed_at")
+    names = (
+        "id",
+        "email",
+        "email_hash",
+        "domain",
+        "client",
+        "entry",
+        "said",
+        "outcome",
+        "mail",
+        "why",
+        "subscriber_id",
+    )
+    made = (*names, "asked_at", "not_before", "mailed_at")
     sign_ups = sa.table("sign_ups", sa.column("liked", sa.JSON()), *(sa.column(name) for name in made))
     deliveries = sa.table("deliveries", *(sa.column(name) for name in ("subscriber_id", "mail", "about_id")))
     for id_, email, _, created_at in bind.execute(sa.select(*people.c).where(people.c.state == "pending")).all():
-        row = {"email": email, "email_hash": address_hash(email), "domain": "", "client": "", "entry": "form"}
-        row |= {"liked": [], "said": "", "outcome": "mailed", "why": "", "subscriber_id": id_}
-        at = {"asked_at": created_at, "mailed_at": created_at}
+        row = {"email": email, "email_hash": mailbox_hash(email), "domain": "", "client": "", "entry": "form"}
+        row |= {"liked": [], "said": "", "outcome": "mailed", "mail": "confirmation", "why": "", "subscriber_id": id_}
+        at = dict.fromkeys(("asked_at", "not_before", "mailed_at"), created_at)
         new = bind.execute(sign_ups.insert().values(row | at).returning(sign_ups.c.id)).scalar_one()
         waiting = deliveries.c.subscriber_id == id_, deliveries.c.mail == "confirmation"
         bind.execute(deliveries.update().where(*waiting).values(about_id=new))
@@ -65,16 +77,17 @@ def _intake() -> None:
             for name in ("email", "email_hash", "domain", "client", "entry")
         ),
         sa.Column("asked_at", UTCDateTime(), nullable=False),
+        sa.Column("not_before", UTCDateTime(), nullable=False),
         sa.Column("wishes", sa.JSON(), nullable=True),
         sa.Column("liked", sa.JSON(), nullable=False),
-        *(sa.Column(name, sa.String(), nullable=False) for name in ("said", "outcome", "why")),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("said", "outcome", "mail", "why")),
         sa.Column("subscriber_id", sa.Integer(), nullable=True),
         sa.Column("mailed_at", UTCDateTime(), nullable=True),
         sa.Column("reminded_at", UTCDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_ups")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_sign_ups_outcome", "sign_ups", ["outcome", "id"])
+    op.create_index("ix_sign_ups_outcome", "sign_ups", ["outcome", "not_before"])
     op.create_index("ix_sign_ups_address", "sign_ups", ["email_hash", "mailed_at"])
     op.create_index("ix_sign_ups_client", "sign_ups", ["client", "asked_at"])
     op.create_index("ix_sign_ups_domain", "sign_ups", ["domain", "mailed_at"])

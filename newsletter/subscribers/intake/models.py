@@ -20,11 +20,12 @@ class Outcome(StrEnum):
 
 
 class Entry(StrEnum):
-    """Where it came in."""
+    """Where it came in; ``address`` is a reader who wants their mail elsewhere."""
 
     FORM = "form"
     API = "api"
     OPERATOR = "operator"
+    ADDRESS = "address"
 
 
 class SignUp(SQLModel, table=True):
@@ -32,15 +33,18 @@ class SignUp(SQLModel, table=True):
 
     :ivar wishes: what the row's own confirmation puts into force: nobody can change what somebody else confirms.
     :ivar liked: papers they named, as ``[key, title, text]``.
+    :ivar email_hash: of the mailbox, so that limits hold for all its spellings.
     :ivar client: who asked, as a hash that is another one every day; empty for the operator.
     :ivar said: the words they agreed to.
-    :ivar why: which limit refused it.
+    :ivar not_before: when it is looked at; later where too much is asked for at the moment.
+    :ivar mail: which mail it set off: a link to preferences is counted apart from what asks to confirm.
+    :ivar why: which limit refused it, or lets it wait.
     """
 
     __tablename__ = "sign_ups"
     # An id is never given to somebody else: links in mails carry it.
     __table_args__ = (
-        sa.Index("ix_sign_ups_outcome", "outcome", "id"),
+        sa.Index("ix_sign_ups_outcome", "outcome", "not_before"),
         sa.Index("ix_sign_ups_address", "email_hash", "mailed_at"),
         sa.Index("ix_sign_ups_client", "client", "asked_at"),
         sa.Index("ix_sign_ups_domain", "domain", "mailed_at"),
@@ -56,10 +60,12 @@ class SignUp(SQLModel, table=True):
     client: str
     entry: str
     asked_at: datetime = Field(sa_type=UTCDateTime)
+    not_before: datetime = Field(sa_type=UTCDateTime)
     wishes: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
     liked: list[list[str]] = Field(default_factory=list, sa_type=sa.JSON)
     said: str = ""
     outcome: str = Outcome.NEW
+    mail: str = ""
     why: str = ""
     subscriber_id: int | None = Field(default=None, index=True)
     mailed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)

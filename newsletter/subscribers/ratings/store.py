@@ -48,18 +48,22 @@ def rate(
     return int(session.execute(statement.returning(col(Rating.id))).scalar_one())
 
 
-def find(session: Session, subscriber_id: int, key: str) -> Rating | None:
-    """Return a reader's word on a paper, taken back or not."""
-    return session.exec(select(Rating).where(Rating.subscriber_id == subscriber_id, Rating.key == key)).first()
+def said(session: Session, subscriber_id: int, paper_id: int) -> str:
+    """Return what a reader says of a paper now, or an empty text."""
+    theirs = Rating.subscriber_id == subscriber_id, Rating.paper_id == paper_id, col(Rating.taken_back_at).is_(None)
+    return session.exec(select(Rating.said).where(*theirs).limit(1)).first() or ""
 
 
-def take_back(session: Session, subscriber_id: int, rating_id: int, now: datetime | None) -> Rating | None:
-    """Take a word back, or with ``None`` put it back; return it, or ``None`` if it is not theirs."""
-    statement = (
-        sa.update(Rating)
-        .where(col(Rating.id) == rating_id, col(Rating.subscriber_id) == subscriber_id)
-        .values(taken_back_at=now)
-    )
+def take_back(
+    session: Session, subscriber_id: int, rating_id: int, now: datetime | None, was: Said | None = None
+) -> Rating | None:
+    """Take a word back, or with ``None`` put it back; return it, or ``None`` if it is not theirs.
+
+    :param was: what the word was before, if there was one.
+    """
+    values = {"taken_back_at": now} | ({"said": was} if was else {})
+    theirs = col(Rating.id) == rating_id, col(Rating.subscriber_id) == subscriber_id
+    statement = sa.update(Rating).where(*theirs).values(values)
     session.execute(statement, execution_options={"synchronize_session": False})
     return session.exec(select(Rating).where(Rating.id == rating_id, Rating.subscriber_id == subscriber_id)).first()
 

@@ -4,14 +4,14 @@ const place = document.querySelector("#sample");
 const status = document.querySelector("#sample-said");
 const button = document.querySelector("button[name=show]");
 const WAIT_MS = 400;
-const MATTERS = ["lang", "topics", "about", "papers", "keywords", "authors", "categories", "mutes", "max_papers"];
+const MATTERS = ["lang", "topics", "about", "papers", "keywords", "authors", "categories", "mutes", "max_papers", "cadence", "bar", "weekdays"];
 
 const wishes = () => {
   const all = new FormData(form);
   return new URLSearchParams(MATTERS.flatMap((name) => all.getAll(name).map((value) => [name, value]))).toString();
 };
 
-let shown = wishes();
+let shown = place?.querySelector(".cards") ? wishes() : "";
 let timer;
 let asking;
 
@@ -47,4 +47,7 @@ function soon() {
 if (form && place) {
   form.addEventListener("input", soon);
   form.addEventListener("change", soon);
+  const told = new FormData(form);
+  const said = ["topics", "about", "papers", "keywords", "authors", "categories"].some((name) => told.get(name)?.trim());
+  if (said) soon(); // after an error, or when the browser went back
 }
