@@ -120,7 +120,9 @@ def forget_deleted(db: Database) -> None:
         with db.engine.connect() as connection:
             raw = connection.connection.driver_connection
             if raw is not None:
+                raw.execute("PRAGMA busy_timeout=1000")  # who reads just now holds it up: the next time will do
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                raw.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 @contextmanager

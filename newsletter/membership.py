@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from newsletter import logs, steering
 from newsletter.app import App
+from newsletter.db import forget_deleted
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Mail
 from newsletter.issues import store as issues
@@ -37,6 +38,7 @@ _NOTICE_WITHIN = timedelta(days=2)
 _FIRST_ISSUE_FROM = timedelta(days=3)  # older ones are no news to anybody
 _PAUSE = timedelta(weeks=4)
 _BATCH = 20  # requests in one transaction: nobody else writes while it lasts
+_REMINDED = 100
 _PURGED = 200  # people, the same
 _LIKED_CHARS = 50_000  # of what somebody pasted, before they have confirmed
 _AGAIN = timedelta(minutes=10)  # when too much is asked for at the moment
@@ -164,8 +166,10 @@ def confirm(app: App, sign_up_id: int, *, said: str = "", token: str = "") -> Co
 
 
 def is_over(sign_up: SignUp, person: Subscriber) -> bool:
-    """Return whether a sign-up can no longer be confirmed: leaving ends all that were mailed before."""
+    """Return whether a sign-up cannot be confirmed (any more): leaving ends all that were mailed before."""
     left = person.unsubscribed_at
+    if sign_up.outcome not in {Outcome.MAILED, Outcome.CONFIRMED}:
+        return True
     return person.state == State.UNSUBSCRIBED or bool(left and sign_up.mailed_at and sign_up.mailed_at < left)
 
 
@@ -207,7 +211,7 @@ def remind(app: App) -> int:
     """Remind, once, those who have not confirmed after a day; return how many."""
     now = app.now()
     with app.db.session() as session:
-        waiting = intake.to_remind(session, now - REMIND_AFTER, now - CONFIRM_WITHIN + REMIND_AFTER, _BATCH)
+        waiting = intake.to_remind(session, now - REMIND_AFTER, now - CONFIRM_WITHIN + REMIND_AFTER, _REMINDED)
         due = {each.subscriber_id or 0: each for each in waiting}  # the newest one of each
         intake.mark_reminded(session, [each.id or 0 for each in due.values()], now)
         allowed = [each for each in due.values() if intake.mailed(session, each, now).address_month <= ADDRESS_MONTH]
@@ -229,6 +233,7 @@ def purge(app: App) -> int:
     with app.db.session() as session:
         intake.forget_old(session, now, CONFIRM_WITHIN)
         steering.forget_old(session, now)
+    forget_deleted(app.db)
     return gone
 
 

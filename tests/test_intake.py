@@ -191,7 +191,7 @@ def test_who_withdrew_and_took_that_back_can_still_confirm(app_on_both: App) -> 
     mine = ask(app_on_both)
     id_ = person(app_on_both).id or 0
     membership.unsubscribe(app_on_both, [id_])
-    assert membership.come_back(app_on_both, id_, "undo") is not None
+    assert membership.come_back(app_on_both, id_, app_on_both.now(), "undo") is not None
     assert joined(app_on_both, ADA) is State.PENDING
     assert membership.confirm(app_on_both, mine) is not None
     assert joined(app_on_both, ADA) is State.ACTIVE
@@ -297,7 +297,7 @@ def test_who_was_erased_is_found_nowhere_and_may_sign_up_again(app_on_both: App,
     left = dump(app_on_both)
     assert "ada@" not in left
     assert "rare illness" not in left
-    assert sign_ups(app_on_both) == []
+    assert {(each.email, each.subscriber_id, str(each.wishes)) for each in sign_ups(app_on_both)} == {("", None, "None")}
     assert membership.confirm(app_on_both, mine) is None
     with app_on_both.db.snapshot() as session:
         assert subscribers.suppressed(session, [ADA]) == {ADA}
@@ -338,7 +338,7 @@ def test_a_row_holds_a_hash_of_who_asked_and_no_more(app_on_both: App) -> None:
     ask(app_on_both, client="0123456789abcdef")
     [row] = sign_ups(app_on_both)
     assert set(SignUp.model_fields) == {
-        "id", "email", "email_hash", "domain", "client", "entry", "asked_at", "wishes", "liked", "said", "outcome",
-        "why", "subscriber_id", "mailed_at", "reminded_at",
+        "id", "email", "email_hash", "domain", "client", "entry", "asked_at", "not_before", "wishes", "liked", "said",
+        "outcome", "mail", "why", "subscriber_id", "mailed_at", "reminded_at",
     }  # fmt: skip
     assert (row.client, row.domain) == ("0123456789abcdef", address_hash("example.org"))

@@ -191,13 +191,13 @@ def test_leaving_twice_is_leaving_once_and_is_recorded_once(app_on_both: App, cl
     add(app_on_both, ADA)
     who = person(app_on_both).id or 0
     left_at = clock()
-    assert membership.unsubscribe(app_on_both, [who]) == {who}
+    assert membership.unsubscribe(app_on_both, [who]) == ({who}, {who})
     clock.forward(hours=1)
-    assert membership.unsubscribe(app_on_both, [who, who + 1]) == {who}
+    assert membership.unsubscribe(app_on_both, [who, who + 1]) == ({who}, set())
     assert person(app_on_both).unsubscribed_at == left_at
     assert events(app_on_both) == [(Kind.UNSUBSCRIBED, who, 1)]
     assert consents(app_on_both) == [Act.CONFIRMED, Act.LEFT]
-    assert membership.unsubscribe(app_on_both, [who + 1]) == set()
+    assert membership.unsubscribe(app_on_both, [who + 1]) == (set(), set())
     assert len(events(app_on_both)) == 1
 
 
@@ -205,7 +205,7 @@ def test_many_leave_together_and_those_who_left_before_are_not_counted_again(app
     add(app_on_both, *(f"reader{n}@example.org" for n in range(5)))
     ids = [person(app_on_both, f"reader{n}@example.org").id or 0 for n in range(5)]
     membership.unsubscribe(app_on_both, ids[:2])
-    assert membership.unsubscribe(app_on_both, ids[1:4]) == set(ids[1:4])
+    assert membership.unsubscribe(app_on_both, ids[1:4]) == (set(ids[1:4]), set(ids[2:4]))
     assert sorted(events(app_on_both)) == [(Kind.UNSUBSCRIBED, who, 1) for who in ids[:4]]
     assert joined(app_on_both, "reader4@example.org") is State.ACTIVE
 

@@ -168,7 +168,7 @@ def test_who_had_left_before_is_unsubscribed_again_and_keeps_what_they_wished(
     assert (found.state, found.topics) == (State.UNSUBSCRIBED, ["their own"])
     [mail] = mails_of(app_on_both)
     assert both.post(paths_in(mail, "confirm")[0]).status_code == 404
-    assert membership.come_back(app_on_both, id_, "undo") is None
+    assert membership.come_back(app_on_both, id_, app_on_both.now(), "undo") is None
 
 
 def test_a_second_sign_up_gives_another_week(app_on_both: App, both: TestClient, clock: Clock) -> None:
@@ -255,8 +255,9 @@ def test_someone_who_withdrew_and_undid_it_is_forgotten_after_the_week_too(app_o
         found = subscribers.find(session, ADA)
     assert found
     membership.unsubscribe(app_on_both, [found.id or 0])
+    left_at = clock()
     clock.forward(hours=2)
-    assert membership.come_back(app_on_both, found.id or 0, "pause")
+    assert membership.come_back(app_on_both, found.id or 0, left_at, "pause")
     clock.forward(days=8)
     pipeline.tidy(app_on_both)
     assert state(app_on_both) == "gone"

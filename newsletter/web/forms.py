@@ -1,5 +1,6 @@
 """What is typed into a form, and what it means."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,6 @@ from newsletter.subscribers.preferences import (
     Weekday,
     field_errors,
     parse_preferences,
-    split_list,
 )
 from newsletter.subscribers.topics import TOPICS
 from newsletter.web.deps import Show
@@ -28,6 +28,7 @@ _MAX_FIELDS = 400
 _MAX_CHARS = 4_000
 _DIGITS = 10  # of ids: PostgreSQL's integers have no more
 _NAMES = {"en": "English", "de": "Deutsch"}
+_ENTRY = re.compile(r'"([^"\n]*)"|([^,;\n]+)')
 _MANY = {"topics", "weekdays"}
 _TYPED = [name for name in LISTS if name not in _MANY]  # lists as one text with commas
 _FIELDS: dict[str, Any] = {
@@ -88,9 +89,14 @@ def as_typed(wishes: Preferences) -> dict[str, Any]:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Return a list as one text: with semicolons where a comma stands inside an entry."""
-    apart = ";" if any("," in each for each in texts) else ","
-    return f"{apart} ".join(texts) + (apart if len(texts) == 1 and apart == ";" else "")
+    """Return a list as one text, in quotes what holds a comma."""
+    return ", ".join(f'"{each}"' if "," in each and '"' not in each else each for each in texts)
+
+
+def _entries(text_: str) -> tuple[str, ...]:
+    """Return the entries of a text with commas, semicolons or lines between; quotes hold one together."""
+    found = (quoted or plain for quoted, plain in _ENTRY.findall(text_))
+    return tuple(each.strip() for each in found if each.strip())
 
 
 def wishes(typed_: Mapping[str, Any], show: Show) -> tuple[Preferences | None, dict[str, str]]:
@@ -99,9 +105,7 @@ def wishes(typed_: Mapping[str, Any], show: Show) -> tuple[Preferences | None, d
     long = {name: Trouble("too long") for name, value in typed_.items() if len(str(value)) > limits[name]}
     named = {name: value for name, value in typed_.items() if name in Preferences.model_fields}
     values = {name: value for name, value in named.items() if value not in ("", [])}
-    values |= {
-        name: split_list(named[name], ";\n" if ";" in named[name] else ",\n") for name in _TYPED if name in named
-    }
+    values |= {name: _entries(named[name]) for name in _TYPED if name in named}
     troubles = field_errors(values) | long
     if troubles:
         return None, {name: show.trouble(trouble) for name, trouble in troubles.items()}

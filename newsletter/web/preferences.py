@@ -128,9 +128,9 @@ async def erase(token: str, person: ReaderDep, request: Request, app: AppDep, sh
 
 
 @router.api_route("/{token}/{part}", methods=["GET", "HEAD"], include_in_schema=False)
-def again(token: str, part: str) -> RedirectResponse:
+def again(token: str, part: str, person: ReaderDep) -> RedirectResponse:
     """Lead back to the page when what a button did is loaded anew."""
-    del part
+    del part, person
     return _again(token)
 
 

@@ -54,9 +54,9 @@ def _left(app: App, show: Show, token: str, left: bool) -> HTMLResponse:
 
 
 @router.api_route("/back/{token}", methods=["GET", "HEAD"])
-def again(token: str) -> RedirectResponse:
+def again(token: str, app: AppDep) -> RedirectResponse:
     """Lead somewhere useful when the page is loaded anew."""
-    del token
+    app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
     return RedirectResponse("/link", status_code=303)
 
 

@@ -28,9 +28,7 @@ from newsletter.web import create_web
 MONDAY = datetime(2026, 8, 10, 9, tzinfo=UTC)
 _TOKEN = re.compile(rb"(?<![\w-])[\w-]{38}(?![\w-])")
 KEPT_BY_STATE = "mark_handoff asks for the reader's state only: a mail that is printed is sent despite a pause"
-READERS_SETTING = "tracking.record looks at the installation's setting, not at the reader's"
 OLD_SUPPRESSION = "print_notices looks whether the reader's address is suppressed, not the one the mail goes to"
-FORGOTTEN = "deliveries.forget deletes a notice in handoff, and writing down its attempt breaks the foreign key"
 
 
 @pytest.fixture
@@ -139,7 +137,6 @@ def test_who_is_not_counted_gets_plain_links_and_no_picture_beside_others_who_ar
         assert html.count("/f/") >= 15
 
 
-@pytest.mark.xfail(strict=True, reason=READERS_SETTING)
 def test_who_switches_counting_off_is_not_counted_in_earlier_mails_either(
     make_app: Callable[..., App], app: App
 ) -> None:
@@ -288,7 +285,6 @@ def test_a_mail_about_a_change_of_address_goes_to_nobody_who_must_not_be_mailed(
     assert smtp.recipients() == []
 
 
-@pytest.mark.xfail(strict=True, reason=FORGOTTEN)
 @pytest.mark.parametrize("mail", [Mail.LINK, Mail.NEW_ADDRESS])
 def test_a_relay_that_answers_after_its_reader_was_erased_stops_nobody_elses_mail(
     relayed: App, smtp: SmtpServer, mail: Mail

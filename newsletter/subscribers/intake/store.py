@@ -109,7 +109,9 @@ def mark_reminded(session: Session, sign_up_ids: Sequence[int], now: datetime) -
 def forget_old(session: Session, now: datetime, keep: timedelta) -> None:
     """Forget who asked and for what when it can no longer be confirmed; what limits count goes after 30 days."""
     since = sa.func.coalesce(SignUp.mailed_at, SignUp.asked_at)
-    session.execute(sa.update(SignUp).where(since < now - keep, col(SignUp.email) != "").values(_BLANK))
+    session.execute(
+        sa.update(SignUp).where(since < now - keep, col(SignUp.email) != "").values(_BLANK | {"client": ""})
+    )
     session.execute(sa.delete(SignUp).where(col(SignUp.asked_at) < now - MONTH))
 
 
