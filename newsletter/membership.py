@@ -257,6 +257,8 @@ def _admit(session: Session, sign_up: SignUp, limits: Limits, now: datetime) -> 
             mailed.wishes, mailed.liked = sign_up.wishes, sign_up.liked
         _refuse(sign_up, why)
         return
+    if sign_up.wishes is None and person and not active and (last := intake.last_wish(session, person.id or 0)):
+        sign_up.wishes, sign_up.liked = last.wishes, last.liked  # who asks for the link again wants the same
     wishes = Preferences.model_validate(sign_up.wishes or {})
     if person is None:
         person = subscribers.add(session, sign_up.email, wishes, State.PENDING, now)

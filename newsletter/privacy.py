@@ -59,6 +59,7 @@ def erase(app: App, subscriber_id: int, entry: Entry = Entry.FORM) -> bool:
         _, moves, _ = changes.history(session, subscriber_id, hash_)
         emails = {person.email, *(each.old_email for each in moves)}
         intake.forget(session, subscriber_id, sorted(map(mailbox_hash, emails)))
+        changes.forget_address(session, person.email)
         changes.agree(session, hash_, Act.ERASED, now, entry=entry)
         subscribers.suppress(session, person.email, ERASED, now)
         subscribers.delete(session, person)

@@ -215,7 +215,6 @@ def test_nothing_of_a_sign_up_that_was_never_confirmed_is_left_in_the_file(app: 
     assert ADA.encode() not in files(app)
 
 
-@pytest.mark.xfail(strict=True, reason="address_changes of other readers keep the address for 30 days")
 def test_nobody_elses_wish_to_move_there_keeps_the_address(app_on_both: App) -> None:
     ada, _ = add_readers(app_on_both, 2)
     steering.ask_address(app_on_both, ada, "reader1@example.org")

@@ -240,7 +240,6 @@ def test_what_a_reader_says_shows_at_once_what_the_next_issue_would_hold(app_on_
     assert {paper.title for paper in found.gone}.isdisjoint({papers[each].title for each in shown})
 
 
-@pytest.mark.xfail(strict=True, reason="the week's edition is made of the issue's window, which may be shorter")
 def test_the_weekly_sample_and_the_first_weekly_mail_cover_the_week_whatever_the_window(
     make_app: Callable[..., App], sqlite_url: str, clock: Clock
 ) -> None:

@@ -263,7 +263,6 @@ def test_someone_who_withdrew_and_undid_it_is_forgotten_after_the_week_too(app_o
     assert state(app_on_both) == "gone"
 
 
-@pytest.mark.xfail(strict=True, reason="the sign-up that /link makes for a pending one has no wishes and no papers")
 def test_who_asks_for_the_link_before_confirming_keeps_the_papers_they_pasted(
     app_on_both: App, both: TestClient, clock: Clock
 ) -> None:

@@ -66,19 +66,21 @@ def print_notices(
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch of mails outside any issue, and those that are no longer wanted."""
     people = subscribers.by_ids(session, [each.subscriber_id for each in leased])
-    barred = subscribers.suppressed(session, [each.email for each in people.values()], but=ERASED)
     about = [each.about_id for each in leased if each.about_id and each.mail in _MOVES]
     moves = changes.address_changes(session, about)
+    others = [address for move in moves.values() for address in (move.old_email, move.new_email)]
+    barred = subscribers.suppressed(session, [*(each.email for each in people.values()), *others], but=ERASED)
     outgoing: list[Outgoing] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         person = people.get(each.subscriber_id)
         if person is None or person.state != each.mail.wanted_by:
             skipped[each.id] = SkipReason.NOT_ACTIVE
-        elif person.email in barred:
+            continue
+        recipient = _MOVES.get(each.mail, _own_address)(person, moves.get(each.about_id or 0))
+        if recipient in barred:
             skipped[each.id] = SkipReason.SUPPRESSED
         else:
-            recipient = _MOVES.get(each.mail, _own_address)(person, moves.get(each.about_id or 0))
             made = _guarded(each, partial(_notice, each, person, recipient, templates, identity, now))
             if isinstance(made, SkipReason):
                 skipped[each.id] = made

@@ -20,6 +20,7 @@ from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import Said
 
 _FURTHEST_BACK = timedelta(days=28)  # for who was away: what is older is not news any more
+_WEEK = timedelta(days=7)
 _MOST = 5_000  # papers in an edition of several weeks
 _WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
 _MOST_RATED = 200  # the newest that one reader said: older taste fades
@@ -175,6 +176,8 @@ def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date
     issue, chosen = drafted.issue, drafted.candidates
     if span is Span.CATCH_UP and since is not None:
         chosen = _listed_since(session, issue, since)
+    elif span is Span.WEEK and issue.day - _WEEK < issue.window_start.date():
+        chosen = _listed_since(session, issue, issue.day - _WEEK)
     found = papers.by_ids(session, [each.paper_id for each in chosen])
     return Edition(issue.day, chosen, found, issue.news, span=span, since=since)
 

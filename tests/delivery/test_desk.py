@@ -275,7 +275,6 @@ def test_a_mail_that_is_tried_again_after_the_weekly_reader_became_a_daily_one_i
     assert b"/o/" not in smtp.accepted[0].data
 
 
-@pytest.mark.xfail(strict=True, reason=OLD_SUPPRESSION)
 def test_a_mail_about_a_change_of_address_goes_to_nobody_who_must_not_be_mailed(relayed: App, smtp: SmtpServer) -> None:
     [id_] = add_readers(relayed, 1)
     steering.ask_address(relayed, id_, "new@example.org")

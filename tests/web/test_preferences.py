@@ -161,12 +161,6 @@ def test_every_field_goes_from_the_form_to_the_database_and_back(app_on_both: Ap
     assert len(changes(app_on_both)) == 1
 
 
-ZONES = pytest.mark.xfail(strict=True, reason="the page offers no zone beside a continent's, and so saves UTC instead")
-COMMAS = pytest.mark.xfail(
-    strict=True, reason="forms.as_typed joins with commas, and forms.wishes splits at each of them"
-)
-
-
 @pytest.mark.parametrize(
     "wish",
     [

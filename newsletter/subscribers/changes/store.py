@@ -49,6 +49,11 @@ def address_changes(session: Session, ids: Sequence[int]) -> dict[int, AddressCh
     return {each.id or 0: each for each in found}
 
 
+def forget_address(session: Session, email: str) -> None:
+    """Forget who wanted to be mailed at an address, and did not confirm it."""
+    session.execute(sa.delete(AddressChange).where(col(AddressChange.new_email) == email))
+
+
 def asked_since(session: Session, subscriber_id: int, since: datetime) -> int:
     """Return how many changes of address a reader has asked for since an instant."""
     statement = select(sa.func.count(col(AddressChange.id)))

@@ -83,6 +83,12 @@ def open_request(session: Session, sign_up: SignUp) -> SignUp | None:
     return session.exec(statement).first()
 
 
+def last_wish(session: Session, subscriber_id: int) -> SignUp | None:
+    """Return the last request of a pending subscriber that says what they want."""
+    theirs = SignUp.subscriber_id == subscriber_id, SignUp.outcome == Outcome.MAILED, col(SignUp.wishes).is_not(None)
+    return session.exec(select(SignUp).where(*theirs).order_by(col(SignUp.id).desc()).limit(1)).first()
+
+
 def to_remind(session: Session, mailed_before: datetime, mailed_after: datetime, limit: int) -> list[SignUp]:
     """Return requests whose confirmation was mailed a while ago, not reminded of, of subscribers still pending."""
     other = sa.orm.aliased(SignUp)
