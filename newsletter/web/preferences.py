@@ -127,11 +127,14 @@ async def erase(token: str, person: ReaderDep, request: Request, app: AppDep, sh
     return show("erased.html")
 
 
-@router.api_route("/{token}/{part}", methods=["GET", "HEAD"], include_in_schema=False)
-def again(token: str, part: str, person: ReaderDep) -> RedirectResponse:
+def again(token: str, person: ReaderDep) -> RedirectResponse:
     """Lead back to the page when what a button did is loaded anew."""
-    del part, person
+    del person
     return _again(token)
+
+
+for _part in ("undo", "papers", "pause", "address", "links", "erase"):
+    router.add_api_route(f"/{{token}}/{_part}", again, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _save(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> Response:
