@@ -3,6 +3,9 @@
 Every message is one line for the person who can act on it, and names the thing that is wrong.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 
 class NewsletterError(Exception):
     """The root: anything we raise on purpose."""
@@ -42,3 +45,15 @@ class BusyError(NewsletterError):
 
 class LeaseLostError(NewsletterError):
     """This worker may no longer touch the delivery: another took over, or its reader has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with something that was given: an English format, which pages translate, and what goes into it."""
+
+    said: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return it in English."""
+        return self.said % self.values

@@ -24,8 +24,7 @@ from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake import store as intake
 from newsletter.subscribers.intake.limits import ADDRESS_MONTH, Limits, is_flood, refusal
-from newsletter.subscribers.intake.models import Entry as EntryPoint
-from newsletter.subscribers.intake.models import Outcome, SignUp
+from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
 from newsletter.subscribers.models import ERASED, Entry, State, Subscriber
 from newsletter.subscribers.preferences import Cadence, Preferences
 from newsletter.tracking import record
@@ -239,12 +238,15 @@ def purge(app: App) -> int:
 
 def _admit(session: Session, sign_up: SignUp, limits: Limits, now: datetime) -> None:
     person = subscribers.find(session, sign_up.email)
-    active = person is not None and person.state == State.ACTIVE
+    barred = subscribers.suppressed(session, [sign_up.email])
+    by_others = subscribers.suppressed(session, [sign_up.email], but=ERASED)
+    # Who erased everything has to confirm again, even if an operator's list has brought them back.
+    active = person is not None and person.state == State.ACTIVE and not barred
     sign_up.mail = Mail.LINK if active else Mail.CONFIRMATION
     sign_up.subscriber_id = person.id if person else None
     if sign_up.wishes is None and (person is None or person.state == State.UNSUBSCRIBED):
         why = "nobody"
-    elif subscribers.suppressed(session, [sign_up.email], but=ERASED):
+    elif by_others:
         why = "suppressed"
     else:
         why = refusal(intake.mailed(session, sign_up, now), limits)

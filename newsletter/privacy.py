@@ -14,7 +14,7 @@ from newsletter.subscribers.addresses import address_hash, mailbox_hash
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake import store as intake
-from newsletter.subscribers.intake.models import Entry
+from newsletter.subscribers.intake.models import EntryPoint
 from newsletter.subscribers.models import ERASED, Subscriber
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.tracking import store as events
@@ -42,7 +42,7 @@ def everything(session: Session, person: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(app: App, subscriber_id: int, entry: Entry = Entry.FORM) -> bool:
+def erase(app: App, subscriber_id: int, entry: EntryPoint = EntryPoint.FORM) -> bool:
     """Delete a reader and all that is kept about them; return whether there was such a reader.
 
     What stays: a number and a state in the accounting of the issues they were sent, and the hash of their

@@ -13,7 +13,6 @@ from newsletter.errors import BusyError
 from newsletter.issues import store as issues
 from newsletter.issues.compose import Edition, Reader, Span
 from newsletter.papers import store as papers
-from newsletter.papers.identity import fingerprint
 from newsletter.papers.models import Paper
 from newsletter.papers.pasted import Paste, PastedPaper, read_pasted
 from newsletter.subscribers.models import Subscriber
@@ -47,14 +46,9 @@ def sample(app: App, wishes: Preferences, liked: Sequence[PastedPaper] = ()) -> 
     :raises BusyError: too many people look at once.
     """
     with _turn(app), app.db.snapshot() as session:
-        prints = {each.key: fingerprint(each.title) or each.key for each in liked}
-        known = papers.find(session, [*prints, *prints.values()])
-        ours = [known.get(each.key) or known.get(prints[each.key]) for each in liked]
-        rated = tuple(
-            issues.as_rated(each.title, each.text, paper)
-            for each, paper in zip(liked[:_MOST_WISHES], ours, strict=False)
-        )
-        seen = frozenset(paper.id or 0 for paper in ours if paper)  # nobody is sent what they named themselves
+        known = papers.find_pasted(session, liked)
+        rated = tuple(issues.as_rated(each.title, each.text, known.get(each.key)) for each in liked[:_MOST_WISHES])
+        seen = frozenset(paper.id or 0 for paper in known.values())  # nobody is sent what they named themselves
         return _choose(app, session, Reader(_brief(wishes), seen, rated))
 
 

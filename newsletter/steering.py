@@ -16,7 +16,6 @@ from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Mail
 from newsletter.errors import InputError
 from newsletter.papers import store as papers
-from newsletter.papers.identity import fingerprint
 from newsletter.papers.models import Paper
 from newsletter.papers.pasted import PastedPaper
 from newsletter.subscribers import store as subscribers
@@ -25,7 +24,7 @@ from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake import store as intake
 from newsletter.subscribers.intake.limits import ADDRESS_DAY, ADDRESS_MONTH
-from newsletter.subscribers.intake.models import Entry, Outcome, SignUp
+from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
 from newsletter.subscribers.models import ERASED, State, Subscriber
 from newsletter.subscribers.preferences import Preferences, parse_preferences
 from newsletter.subscribers.ratings import store as ratings
@@ -150,8 +149,10 @@ def mute(app: App, subscriber_id: int, issue_id: int, paper: Paper, words: Seque
         person = _reader(session, subscriber_id)
         wishes = person.preferences.model_dump(mode="json")
         muted = parse_preferences(wishes | {"mutes": [*wishes["mutes"], *words]})
-        record.spoke(session, Kind.MUTED, subscriber_id, issue_id, paper.id or 0, now)
-        return Spoken(change_id=change(session, person, muted, now))
+        change_id = change(session, person, muted, now)
+        if change_id:
+            record.spoke(session, Kind.MUTED, subscriber_id, issue_id, paper.id or 0, now)
+        return Spoken(change_id=change_id)
 
 
 def take_back(
@@ -176,10 +177,9 @@ def like_all(session: Session, person: Subscriber, pasted: Sequence[PastedPaper]
     """Add papers that a reader names, up to 1,000 altogether; what we know of a paper beats what they pasted."""
     id_ = person.id or 0
     before = ratings.count(session, id_)
-    prints = {each.key: fingerprint(each.title) or each.key for each in pasted}
-    known = papers.find(session, [*prints, *prints.values()])
+    known = papers.find_pasted(session, pasted)
     for each in pasted[: max(ratings.MAX_RATINGS - before, 0)]:
-        paper = known.get(each.key) or known.get(prints[each.key])
+        paper = known.get(each.key)
         key, title = (paper.key, paper.title) if paper else (each.key, each.title)
         text = "" if paper else each.text
         known_id = paper.id if paper else None
@@ -217,7 +217,7 @@ def _may_be_mailed(session: Session, email: str, now: datetime) -> bool:
         email_hash=mailbox_hash(email),
         domain="",
         client="",
-        entry=Entry.ADDRESS,
+        entry=EntryPoint.ADDRESS,
         asked_at=now,
         not_before=now,
         mail=Mail.NEW_ADDRESS,
@@ -254,7 +254,7 @@ def move(app: App, change_id: int, *, said: str = "", token: str = "") -> Subscr
         session.flush()
         subscribers.lift_suppression(session, asked.new_email, ERASED)
         for email in (asked.old_email, asked.new_email):
-            changes.agree(session, address_hash(email), Act.MOVED, now, entry=Entry.FORM, said=said, token=token)
+            changes.agree(session, address_hash(email), Act.MOVED, now, entry=EntryPoint.FORM, said=said, token=token)
         _notice(session, Mail.MOVED, person.id or 0, change_id, now)
     app.wake(None)
     return person

@@ -1,6 +1,7 @@
 """A real App on a fresh database for each test, on SQLite and on PostgreSQL."""
 
 import itertools
+import logging
 import os
 import shutil
 import subprocess
@@ -13,12 +14,14 @@ from typing import Any
 import freezegun
 import pytest
 import sqlalchemy as sa
+import structlog
 from fakes import Clock, HuggingFaceServer, SmtpServer
 from hypothesis import settings as hypothesis_settings
 from servers import BROWSER, postgresql, valkey
 from sources import ArxivServer, SourceServer
 
 from newsletter.app import App, build_app
+from newsletter.cli import main
 from newsletter.db import Database
 from newsletter.migrate import migrate
 from newsletter.settings import PREFIX, Settings
@@ -184,6 +187,32 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def command_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run ``newsletter …`` in this process: what a process of its own shows, without its two seconds."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        named = {PREFIX + name.upper(): value for name, value in environment.items()}
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["newsletter", *args])
+            for name, value in ({"NO_COLOR": "1", "COLUMNS": "200"} | named).items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(args, int(ended.value.code or 0), said.out, said.err)
+
+    yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

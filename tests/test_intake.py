@@ -19,7 +19,7 @@ from newsletter.papers.pasted import read_pasted
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.addresses import address_hash
 from newsletter.subscribers.changes.models import Act
-from newsletter.subscribers.intake.models import Entry, Outcome, SignUp
+from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
 from newsletter.subscribers.models import ERASED, State
 from newsletter.subscribers.preferences import LISTS, Preferences
 
@@ -258,7 +258,7 @@ def test_what_nobody_looked_at_for_a_week_is_forgotten_and_mailed_to_nobody(app_
 
 
 def test_the_log_of_consent_says_what_was_agreed_to_where_and_with_which_link(app_on_both: App, clock: Clock) -> None:
-    mine = ask(app_on_both, said="the words of the form", entry=Entry.API)
+    mine = ask(app_on_both, said="the words of the form", entry=EntryPoint.API)
     membership.confirm(app_on_both, mine, said="the words above the button", token="0123456789abcdef")
     id_ = person(app_on_both).id or 0
     clock.forward(days=1, minutes=1)
@@ -268,9 +268,9 @@ def test_the_log_of_consent_says_what_was_agreed_to_where_and_with_which_link(ap
     privacy.erase(app_on_both, id_)
     log = consents(app_on_both)
     assert [(each.act, each.entry, each.said, each.token) for each in log[:3]] == [
-        (Act.ASKED, Entry.API, "the words of the form", ""),
-        (Act.CONFIRMED, Entry.API, "the words above the button", "0123456789abcdef"),
-        (Act.LEFT, Entry.FORM, "", ""),
+        (Act.ASKED, EntryPoint.API, "the words of the form", ""),
+        (Act.CONFIRMED, EntryPoint.API, "the words above the button", "0123456789abcdef"),
+        (Act.LEFT, EntryPoint.FORM, "", ""),
     ]
     assert [(each.act, each.said) for each in log[3:]] == [
         (Act.ASKED, "the words of a later form"),

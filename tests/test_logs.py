@@ -17,6 +17,7 @@ from samples import add_papers, joined, open_and_queue, record, sign_up
 
 from newsletter import logs, pipeline
 from newsletter.app import App
+from newsletter.papers.pasted import read_pasted
 from newsletter.signing import Purpose, Signer
 from newsletter.subscribers.models import State
 from newsletter.web import create_web
@@ -188,6 +189,11 @@ def test_libraries_are_heard_from_warning_on_and_without_passwords(written: io.S
     library.debug("sent to %s", "ada.secret@example.org")
     library.warning("cannot reach %s", "redis://:secret@127.0.0.1/0")
     assert [line["event"] for line in lines(written)] == ["cannot reach redis://…@127.0.0.1/0"]
+
+
+def test_nothing_of_what_strangers_paste_is_logged(written: io.StringIO) -> None:
+    assert read_pasted("@article{secret, title={\n" * 3).notes
+    assert written.getvalue() == ""
 
 
 def test_for_people_each_record_is_one_line(written: io.StringIO) -> None:

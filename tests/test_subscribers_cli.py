@@ -1,4 +1,4 @@
-"""``newsletter subscribers …`` as an operator runs it; each process costs seconds, so each does much."""
+"""``newsletter subscribers …`` as an operator runs it."""
 
 import csv
 import io
@@ -22,11 +22,11 @@ Run = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
-def subscribers(command: Run, sqlite_url: str) -> Run:
+def subscribers(command_here: Run, sqlite_url: str) -> Run:
     """Run ``newsletter subscribers …``: never a traceback, and one line alone when it fails."""
 
     def run(*args: str, database_url: str = sqlite_url) -> CompletedProcess[str]:
-        done = command("subscribers", *args, database_url=database_url, secret_key="a key for tests")
+        done = command_here("subscribers", *args, database_url=database_url, secret_key="a key for tests")
         assert "Traceback" not in done.stderr
         if done.returncode == 1:
             assert done.stdout == ""

@@ -171,7 +171,7 @@ def unsubscribe(
     from newsletter import membership
     from newsletter.errors import TokenError
     from newsletter.signing import Purpose
-    from newsletter.subscribers.intake.models import Entry
+    from newsletter.subscribers.intake.models import EntryPoint
 
     with open_app() as app:
         if "@" in who:
@@ -181,7 +181,7 @@ def unsubscribe(
                 id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, who.removeprefix("unsubscribe").strip(), now=app.now())
             except TokenError:
                 raise InputError("this is neither an address nor a code of ours") from None
-        if not membership.unsubscribe(app, [id_], Entry.OPERATOR)[0]:
+        if not membership.unsubscribe(app, [id_], EntryPoint.OPERATOR)[0]:
             raise InputError("there is no such subscriber any more")
     typer.echo("unsubscribed")
 
@@ -210,13 +210,13 @@ def pause(
 def erase(email: str, yes: bool = typer.Option(False, "--yes", help="Really: it cannot be undone.")) -> None:
     """Delete somebody and all that is known of them, but a hash of the address and a number in the accounting."""
     from newsletter import privacy
-    from newsletter.subscribers.intake.models import Entry
+    from newsletter.subscribers.intake.models import EntryPoint
 
     with open_app() as app:
         id_ = _find(app, email).id or 0
         if not yes:
             fail("erasing cannot be undone: say --yes if you are sure")
-        privacy.erase(app, id_, Entry.OPERATOR)
+        privacy.erase(app, id_, EntryPoint.OPERATOR)
     typer.echo("erased")
 
 

@@ -108,7 +108,8 @@ class Desk:
             until = person.paused_until
             key: tuple[Span, date | None] = (Span.DAY, None)
             if person.id in back and until and last.get(person.id or 0, date.min) < until:
-                key = (Span.CATCH_UP, person.paused_from or until)
+                # so there are no more editions than days that are looked back at
+                key = (Span.CATCH_UP, max(person.paused_from or until, self.issue.day - issues.FURTHEST_BACK))
             elif person.cadence == Cadence.WEEKLY:
                 key = (Span.WEEK, None)
             groups.setdefault(key, []).append(person)

@@ -25,6 +25,7 @@ from newsletter.subscribers.models import Subscriber
 
 LEASE = timedelta(minutes=2)  # how long the mails of a worker that died wait
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
+_LOOK_AGAIN = timedelta(minutes=1)
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 _IN_FLIGHT = (DeliveryState.LEASED, DeliveryState.HANDOFF)
 
@@ -125,16 +126,19 @@ def mark_handoff(
     *,
     owner: str,
     now: datetime,
+    recipient: str,
     message_id: str,
     selection: dict[str, Any] | None,
 ) -> None:
-    """Say that the relay may have the message from now on; the reader must still want it.
+    """Say that the relay may have the message from now on; the reader must still want it, and there.
 
-    :raises LeaseLostError: the lease is gone, or the reader left meanwhile: the dot must not be written.
+    :raises LeaseLostError: the lease is gone, or the reader left, paused or moved: the dot must not be written.
     """
     still_wanted = select(Subscriber.id).where(
-        Subscriber.id == leased.subscriber_id, Subscriber.state == leased.mail.wanted_by
+        Subscriber.id == leased.subscriber_id, Subscriber.state == leased.mail.wanted_by, ~_paused()
     )
+    if not leased.mail.goes_elsewhere:
+        still_wanted = still_wanted.where(Subscriber.email == recipient)
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.id) == leased.id, *_ours(owner, DeliveryState.LEASED), still_wanted.exists())
@@ -147,6 +151,15 @@ def mark_handoff(
     )
     if _changed(session, statement) != 1:
         raise LeaseLostError(f"delivery {leased.id} is no longer ours to send")
+
+
+def turn_back(session: Session, leased: Leased, *, owner: str, now: datetime) -> None:
+    """Put away a mail that was refused its handoff: who left gets none, any other is looked at again."""
+    person = session.get(Subscriber, leased.subscriber_id)
+    if person is None or person.state != leased.mail.wanted_by:
+        skip(session, {leased.id: SkipReason.NOT_ACTIVE}, owner=owner, now=now)
+    else:
+        release(session, [leased.id], owner=owner, not_before=now + _LOOK_AGAIN)
 
 
 def settle(session: Session, leased: Leased, outcome: Outcome, *, owner: str, now: datetime) -> bool:
@@ -240,6 +253,16 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
         due = due.where(~busy.exists(), running.exists())
     return due
+
+
+def _paused() -> sa.ColumnElement[bool]:
+    """Whether the subscriber pauses on the day of the delivery's issue; a mail outside any issue knows no pause."""
+    day = sa.select(col(Issue.day)).where(Issue.id == Delivery.issue_id).correlate(Delivery).scalar_subquery()
+    return sa.and_(
+        col(Delivery.issue_id).is_not(None),
+        col(Subscriber.paused_until).is_not(None),
+        col(Subscriber.paused_until) > day,
+    )
 
 
 def _of(issue_id: int | None) -> sa.ColumnElement[bool]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from newsletter import logs
 from newsletter.db import Database
 from newsletter.delivery import ledger
-from newsletter.delivery.models import DeliveryState, Mail, SkipReason
+from newsletter.delivery.models import DeliveryState, Mail
 from newsletter.delivery.retry import Outcome
 from newsletter.delivery.transports import Outgoing
 from newsletter.errors import LeaseLostError
@@ -30,7 +30,7 @@ class LedgerMarks:
         self._issue_id = issue_id
 
     def handoff(self, outgoing: Outgoing) -> None:
-        """See `Marks.handoff`; a reader who has left meanwhile is skipped."""
+        """See `Marks.handoff`; a reader who has left meanwhile is skipped, who paused or moved looked at again."""
         leased, now = outgoing.leased, self._now()
         try:
             with self._db.session() as session:
@@ -39,12 +39,13 @@ class LedgerMarks:
                     leased,
                     owner=self._owner,
                     now=now,
+                    recipient=outgoing.recipient,
                     message_id=outgoing.message_id,
                     selection=outgoing.selection,
                 )
         except LeaseLostError:
             with self._db.session() as session:  # changes nothing where the lease is another's
-                ledger.skip(session, {leased.id: SkipReason.NOT_ACTIVE}, owner=self._owner, now=now)
+                ledger.turn_back(session, leased, owner=self._owner, now=now)
             raise
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:

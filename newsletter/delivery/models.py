@@ -27,6 +27,11 @@ class Mail(StrEnum):
         """The state of who is to get it."""
         return State.PENDING if self in {Mail.CONFIRMATION, Mail.REMINDER} else State.ACTIVE
 
+    @property
+    def goes_elsewhere(self) -> bool:
+        """Whether it is about another address than the reader's own, and goes there."""
+        return self in {Mail.NEW_ADDRESS, Mail.MOVED}
+
 
 class DeliveryState(StrEnum):
     """``queued → leased → handoff → sent``, or one of the others; `unknown` waits for evidence."""

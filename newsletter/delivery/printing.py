@@ -66,7 +66,7 @@ def print_notices(
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch of mails outside any issue, and those that are no longer wanted."""
     people = subscribers.by_ids(session, [each.subscriber_id for each in leased])
-    about = [each.about_id for each in leased if each.about_id and each.mail in _MOVES]
+    about = [each.about_id for each in leased if each.about_id and each.mail.goes_elsewhere]
     moves = changes.address_changes(session, about)
     others = [address for move in moves.values() for address in (move.old_email, move.new_email)]
     barred = subscribers.suppressed(session, [*(each.email for each in people.values()), *others], but=ERASED)

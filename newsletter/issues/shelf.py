@@ -27,5 +27,7 @@ class Shelf:
             kept = self._kept.get(name)
             if kept is None or now - kept[0] > _GOOD_FOR:
                 self._kept = {key: each for key, each in self._kept.items() if now - each[0] <= _GOOD_FOR}
-                kept = self._kept[name] = now, make()
+                kept = now, make()
+                if kept[1].papers:  # one without any is made at once, and the first papers are looked for
+                    self._kept[name] = kept
             return kept[1]

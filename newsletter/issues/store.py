@@ -19,7 +19,7 @@ from newsletter.subscribers.models import State, Subscriber
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import Said
 
-_FURTHEST_BACK = timedelta(days=28)  # for who was away: what is older is not news any more
+FURTHEST_BACK = timedelta(days=28)  # for who was away: what is older is not news any more
 _WEEK = timedelta(days=7)
 _MOST = 5_000  # papers in an edition of several weeks
 _WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
@@ -183,7 +183,7 @@ def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date
 
 
 def _listed_since(session: Session, issue: Issue, since: date) -> tuple[IssueCandidate, ...]:
-    start = max(datetime.combine(since, time(), UTC), issue.window_end - _FURTHEST_BACK)
+    start = max(datetime.combine(since, time(), UTC), issue.window_end - FURTHEST_BACK)
     listed = papers.listed_between(session, min(start, issue.window_start), issue.window_end)
     listed.sort(key=lambda paper: (-(paper.upvotes or 0), -(paper.id or 0)))
     return tuple(

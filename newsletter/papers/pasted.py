@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import unquote
 
+from newsletter.errors import Trouble
 from newsletter.papers.bibliography import Broken, Work, pieces
 from newsletter.papers.identity import is_public, title_key
 from newsletter.papers.models import MAX_TITLE
@@ -63,17 +64,11 @@ class Paste:
     """What a pasted text names.
 
     :ivar papers: each once (by key), in order, at most `MAX_PASTED`.
-    :ivar notes: a short English line for each thing that could not be read, at most 5; the last says how many more.
+    :ivar notes: a short line for each thing that could not be read, at most 5; the last says how many more.
     """
 
     papers: tuple[PastedPaper, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Unread:
-    said: str
-    why: str
+    notes: tuple[Trouble, ...] = ()
 
 
 def read_pasted(text: str) -> Paste:
@@ -83,18 +78,19 @@ def read_pasted(text: str) -> Paste:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
     head = _bounded(text)
-    notes = [] if len(head) == len(text) else [f"Only the first {len(head):,} characters were read."]
+    first = Trouble("Only the first %(count)s characters were read.", {"count": f"{len(head):,}"})
+    notes = [] if len(head) == len(text) else [first]
     papers: dict[str, PastedPaper] = {}
-    unread: list[_Unread] = []
+    unread: list[Trouble] = []
     for each in _found(head):
-        if isinstance(each, _Unread):
+        if isinstance(each, Trouble):
             unread.append(each)
         elif each.key in papers or len(papers) < MAX_PASTED:
             papers[each.key] = _fuller(papers.get(each.key, each), each)
         else:
-            notes.append(f"Only the first {MAX_PASTED} papers were kept.")
+            notes.append(Trouble("Only the first %(count)s papers were kept.", {"count": MAX_PASTED}))
             break
-    return Paste(tuple(papers.values()), _notes(notes, unread))
+    return Paste(tuple(papers.values()), _notes(notes + unread))
 
 
 def _bounded(text: str) -> str:
@@ -111,31 +107,40 @@ def _fuller(old: PastedPaper, new: PastedPaper) -> PastedPaper:
     return max(old, new, key=lambda paper: (paper.title != "", paper.text != ""))
 
 
-def _notes(first: list[str], unread: list[_Unread]) -> tuple[str, ...]:
-    notes = first + [f'"{clean(each.said, _MAX_SAID)}": {each.why}.' for each in unread[:_MAX_NOTES]]
-    more = len(first) + len(unread) - _MAX_NOTES
-    return tuple(notes) if more <= 0 else (*notes[: _MAX_NOTES - 1], f"{more + 1} more could not be read.")
+def _notes(notes: list[Trouble]) -> tuple[Trouble, ...]:
+    more = len(notes) - _MAX_NOTES
+    if more <= 0:
+        return tuple(notes)
+    return (*notes[: _MAX_NOTES - 1], Trouble("%(count)s more could not be read.", {"count": more + 1}))
 
 
-def _found(text: str) -> Iterator[PastedPaper | _Unread]:
+def _named(said: str) -> dict[str, str]:
+    return {"said": clean(said[: 4 * _MAX_SAID], _MAX_SAID)}
+
+
+def _found(text: str) -> Iterator[PastedPaper | Trouble]:
     for piece in pieces(text):
         if isinstance(piece, str):
             for line in piece.split("\n"):
                 yield from _in_line(line)
         elif isinstance(piece, Work):
-            yield _paper(piece) or _Unread(piece.name, "neither an id nor a title")
+            yield _paper(piece) or Trouble('"%(said)s": neither an id nor a title.', _named(piece.name))
         else:
             yield from _in_broken(piece)
 
 
-def _in_line(line: str) -> Iterator[PastedPaper | _Unread]:
+def _in_line(line: str) -> Iterator[PastedPaper | Trouble]:
     line = line.strip() if line.isascii() else clean(line, 4 * len(line))
     found = list(_ids(line))
-    yield from (PastedPaper(key) if key else _Unread(said, "no arXiv id and no DOI in it") for said, key in found)
+    for said, key in found:
+        yield PastedPaper(key) if key else Trouble('"%(said)s": no arXiv id and no DOI in it.', _named(said))
     if found or not any(char.isalnum() for char in line):
         return
     title = _title(line)
-    yield PastedPaper(title_key(title), title) if title else _Unread(line, "no id, no address and no title")
+    if title:
+        yield PastedPaper(title_key(title), title)
+    else:
+        yield Trouble('"%(said)s": no id, no address and no title.', _named(line))
 
 
 def _title(line: str) -> str:
@@ -165,7 +170,7 @@ def _keys(value: str) -> Iterable[str]:
     return [key] if key else (key for _, key in _ids(value) if key)
 
 
-def _in_broken(piece: Broken) -> Iterator[PastedPaper | _Unread]:
+def _in_broken(piece: Broken) -> Iterator[PastedPaper | Trouble]:
     """Yield what can be trusted of a broken piece: ids, and a title that swallowed nothing behind it."""
     ids = [(said, key) for said, key in _ids(piece.text) if key]
     # Half a DOI may be another one.
@@ -179,7 +184,7 @@ def _in_broken(piece: Broken) -> Iterator[PastedPaper | _Unread]:
         papers.insert(0, whole)
     yield from papers
     if not papers:
-        yield _Unread(piece.name, "broken or cut off")
+        yield Trouble('"%(said)s": broken or cut off.', _named(piece.name))
 
 
 def _ids(text: str) -> Iterator[tuple[str, str | None]]:

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from newsletter.db import chunks
+from newsletter.papers.identity import fingerprint
 from newsletter.papers.models import Paper, PaperKey, StoredRecord, VoteCount
+from newsletter.papers.pasted import PastedPaper
 
 _CHUNK = 500
 
@@ -101,6 +103,13 @@ def find(session: Session, keys: Iterable[str]) -> dict[str, Paper]:
         statement = select(PaperKey.key, Paper).join(Paper, col(Paper.id) == col(PaperKey.paper_id))
         found |= dict(session.exec(statement.where(col(PaperKey.key).in_(chunk)).order_by(col(Paper.id).desc())).all())
     return found
+
+
+def find_pasted(session: Session, pasted: Sequence[PastedPaper]) -> dict[str, Paper]:
+    """Return those of the pasted papers that we know, by their keys; one whose id we do not know, by its title."""
+    prints = {each.key: fingerprint(each.title) or each.key for each in pasted}
+    known = find(session, [*prints, *prints.values()])
+    return {key: paper for key, print_ in prints.items() if (paper := known.get(key) or known.get(print_))}
 
 
 def count(session: Session) -> int:

@@ -65,7 +65,7 @@ def key_phrases(text: str, most: int = 12) -> tuple[str, ...]:
                 return tuple(found.values())
             said = " ".join(text[places[0].start : places[-1].stop].split())
             words = [_folded(text[place]) for place in places]
-            if len(said) <= _MAX_CHARACTERS and _says_something(words):
+            if 1 < len(said) <= _MAX_CHARACTERS and _says_something(words):
                 found.setdefault(" ".join(map(stem, words)), said)
     return tuple(found.values())
 
@@ -109,7 +109,7 @@ def _cut(run: Sequence[slice]) -> Iterator[Sequence[slice]]:
 def _says_something(words: Sequence[str]) -> bool:
     if not any(char.isalpha() for word in words for char in word):
         return False
-    return len(words) > 1 or (len(words[0]) > 1 and stem(words[0]) not in _COMMON)
+    return len(words) > 1 or stem(words[0]) not in _COMMON
 
 
 def _folded(word: str) -> str:

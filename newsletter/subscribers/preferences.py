@@ -1,7 +1,6 @@
 """What a subscriber asked for, checked. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -9,7 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from newsletter.errors import InputError
+from newsletter.errors import InputError, Trouble
 from newsletter.subscribers.addresses import shown
 
 MAX_INTERESTS = 100  # in one list
@@ -44,18 +43,6 @@ class Weekday(StrEnum):
     FRI = "fri"
     SAT = "sat"
     SUN = "sun"
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What is wrong with a value: an English format, which pages translate, and what goes into it."""
-
-    said: str
-    values: Mapping[str, object] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        """Return it in English."""
-        return self.said % self.values
 
 
 def _tidy(values: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given

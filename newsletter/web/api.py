@@ -13,7 +13,7 @@ from newsletter.errors import InputError
 from newsletter.membership import Asking
 from newsletter.papers.pasted import MAX_PASTED_CHARS
 from newsletter.subscribers.addresses import parse_address
-from newsletter.subscribers.intake.models import Entry
+from newsletter.subscribers.intake.models import EntryPoint
 from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.topics import TOPICS
 from newsletter.web import entrance, shown
@@ -114,7 +114,7 @@ def sign_up(asked: NewSignUp, request: Request, app: AppDep) -> Accepted:
         wishes = Preferences.model_validate(asked.model_dump(include=set(Preferences.model_fields)))
         liked = sampling.read(app, asked.papers).papers
         client = entrance.client(app, request)
-        membership.ask(app, Asking(email, wishes, liked, client, Entry.API))
+        membership.ask(app, Asking(email, wishes, liked, client, EntryPoint.API))
     return Accepted(message=_THANKS)
 
 
@@ -125,12 +125,14 @@ def sample(asked: Wishes, app: AppDep) -> SampleOut:
     paste = sampling.read(app, asked.papers)
     found = shown.sample(sampling.sample(app, wishes, paste.papers))
     if found is None:
-        return SampleOut(day=app.now().date().isoformat(), considered=0, picks=[], notes=list(paste.notes))
+        return SampleOut(day=app.now().date().isoformat(), considered=0, picks=[], notes=list(map(str, paste.notes)))
     picks = [
         Picked(title=each.title, url=each.url, authors=each.authors, reason=each.reason, teaser=each.teaser)
         for each in found.picks
     ]
-    return SampleOut(day=found.day.isoformat(), considered=found.considered, picks=picks, notes=list(paste.notes))
+    return SampleOut(
+        day=found.day.isoformat(), considered=found.considered, picks=picks, notes=list(map(str, paste.notes))
+    )
 
 
 @router.api_route("/openapi.json", methods=["GET", "HEAD"], include_in_schema=False)

@@ -35,7 +35,7 @@ def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
         if sign_up is None or person is None or membership.is_over(sign_up, person):
             raise TokenError(_BAD)
         liked = [PastedPaper(*each) for each in sign_up.liked]
-        known = papers.find(session, [each.key for each in liked])
+        known = papers.find_pasted(session, liked)
     wishes = Preferences.model_validate(sign_up.wishes) if sign_up.wishes else person.preferences
     show = show.speaking(wishes.language)
     if person.state == State.ACTIVE:

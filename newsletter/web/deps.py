@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
 from newsletter.app import App
-from newsletter.subscribers.preferences import Trouble
+from newsletter.errors import Trouble
 from newsletter.web import languages
 from newsletter.web.pages import Pages
 

@@ -66,7 +66,7 @@ async def act(token: str, paper_id: int, kind: str, request: Request, app: AppDe
     fields = await forms.read(request)
     words = [value[:MAX_INTEREST] for value in fields.getlist("mutes") if isinstance(value, str)]
     matter = await run_in_threadpool(_matter, app, token, paper_id, kind)
-    return await run_in_threadpool(_act, app, show, matter, words, f"/f/{token}/{paper_id}")
+    return await run_in_threadpool(_act, app, show, matter, words, token)
 
 
 def _matter(app: App, token: str, paper_id: int, kind: str) -> _Matter:
@@ -110,8 +110,9 @@ def _told(paper: Paper) -> list[str]:
     return list(dict.fromkeys(short or [shorten(bare(paper.title), MAX_INTEREST)]))
 
 
-def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> HTMLResponse:
+def _act(app: App, show: Show, matter: _Matter, words: list[str], token: str) -> HTMLResponse:
     person, paper, show = matter.person, matter.paper, show.speaking(matter.person.language)
+    base = f"/f/{token}/{paper.id}"
     before = sampling.situation(app, person)
     issue_id = matter.delivery.issue_id or 0
     offered = {word for word, _ in _mutable(paper)}
@@ -126,7 +127,7 @@ def _act(app: App, show: Show, matter: _Matter, words: list[str], base: str) -> 
             return show("error.html", 400, title=title, said=full)
     else:
         return _ask(show, matter, base, status=400)
-    person, _ = by_feedback(app, base.split("/")[2])
+    person, _ = by_feedback(app, token)
     return show(
         "feedback_done.html",
         said=matter.said,

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import HTTPException, Request
 from starlette.datastructures import FormData
 
-from newsletter.errors import InputError
+from newsletter.errors import InputError, Trouble
 from newsletter.papers.pasted import MAX_PASTED_CHARS
 from newsletter.subscribers.addresses import parse_address, shown
 from newsletter.subscribers.preferences import (
@@ -15,7 +15,6 @@ from newsletter.subscribers.preferences import (
     LISTS,
     Cadence,
     Preferences,
-    Trouble,
     Weekday,
     field_errors,
     parse_preferences,
@@ -66,7 +65,11 @@ def text(form: FormData, name: str) -> str:
 
 def number(form: FormData, name: str) -> int:
     """Return a field as a number that a database takes, 0 for anything else."""
-    value = text(form, name)
+    return as_number(text(form, name))
+
+
+def as_number(value: str) -> int:
+    """Return a text as a number that a database takes, 0 for anything else."""
     return int(value) if value.isdecimal() and value.isascii() and len(value) < _DIGITS else 0
 
 

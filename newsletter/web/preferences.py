@@ -36,13 +36,18 @@ ReaderDep = Annotated[Subscriber, Depends(_reader)]
 
 
 @router.api_route("/{token}", methods=["GET", "HEAD"], response_class=HTMLResponse)
-def look(token: str, person: ReaderDep, app: AppDep, show: ShowDep, saved: str = "") -> HTMLResponse:
-    """Show all of it; ``saved`` is the change that was just made, and can be undone."""
+def look(token: str, person: ReaderDep, app: AppDep, show: ShowDep, saved: str = "", older: str = "") -> HTMLResponse:
+    """Show all of it.
+
+    :param saved: the change that was just made, and can be undone.
+    :param older: of what they said of papers only what is older than this.
+    """
     with app.db.snapshot() as session:
         last = changes.latest(session, person.id or 0)
     undoable = last.id if last and str(last.id) == saved else None
     said = _SAID.get(saved, "")
-    return _page(app, show, person, token, changed=undoable, said=show.speaking(person.language).say(said))
+    said = show.speaking(person.language).say(said)
+    return _page(app, show, person, token, changed=undoable, said=said, older=forms.as_number(older))
 
 
 @router.post("/{token}", response_class=HTMLResponse, openapi_extra=forms.described())
@@ -163,7 +168,8 @@ def _papers(app: App, show: Show, person: Subscriber, token: str, fields: FormDa
     said = show.say("Papers added: %(count)s.", count=added) if added else ""
     if paste.papers and not added:
         said = show.say("You like these already.")
-    return _page(app, show, person, token, typed={} if paste.papers else typed, said=said, notes=paste.notes)
+    notes = [show.trouble(each) for each in paste.notes]
+    return _page(app, show, person, token, typed={} if paste.papers else typed, said=said, notes=notes)
 
 
 def _pause(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> Response:
@@ -193,17 +199,21 @@ def _page(
     errors: Mapping[str, str] | None = None,
     changed: int | None = None,
     dropped: int = 0,
+    older: int = 0,
     notes: Sequence[str] = (),
     said: str = "",
 ) -> HTMLResponse:
     now = app.now()
     today = steering.local_day(person, now)
     with app.db.snapshot() as session:
-        words = [
-            each for each in ratings.all_of(session, person.id or 0) if each.taken_back_at is None or each.id == dropped
-        ][-_MOST_SHOWN:]
+        said_of = [
+            each
+            for each in reversed(ratings.all_of(session, person.id or 0))
+            if (each.taken_back_at is None or each.id == dropped) and not 0 < older <= (each.id or 0)
+        ]
+        words = said_of[:_MOST_SHOWN]
         known = papers.by_ids(session, {each.paper_id for each in words if each.paper_id})
-    views = [shown.rating(each, known.get(each.paper_id or 0)) for each in reversed(words)]
+    views = [shown.rating(each, known.get(each.paper_id or 0)) for each in words]
     values = {"until": ""} | forms.as_typed(person.preferences) | dict(typed or {})
     leave = app.signer.sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now)
     paused = person.paused_until if person.paused_until and person.paused_until > today else None
@@ -215,6 +225,7 @@ def _page(
         errors=errors or {},
         choices=forms.choices(values["topics"]),
         ratings=views,
+        older=views[-1].id if len(said_of) > len(words) else 0,
         changed=changed,
         dropped=next((each for each in views if each.id == dropped), None),
         notes=notes,

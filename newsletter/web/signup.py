@@ -108,7 +108,7 @@ def _sample(app: App, show: Show, typed: Mapping[str, Any]) -> tuple[Sample | No
         found = shown.sample(sampling.sample(app, wishes, paste.papers))
     except BusyError as exc:
         return None, [show.say(str(exc))], {}
-    return found or Sample(app.now().date(), 0, []), paste.notes, {}
+    return found or Sample(app.now().date(), 0, []), [show.trouble(each) for each in paste.notes], {}
 
 
 def _with_sample(app: App, show: Show, typed: Mapping[str, Any]) -> HTMLResponse:

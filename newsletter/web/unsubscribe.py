@@ -6,12 +6,13 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from newsletter import membership
+from newsletter import membership, privacy
 from newsletter.app import App
 from newsletter.errors import TokenError
 from newsletter.membership import How
 from newsletter.signing import Purpose
-from newsletter.subscribers.models import State
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.models import State, Subscriber
 from newsletter.web import forms
 from newsletter.web.deps import AppDep, Show, ShowDep
 from newsletter.web.leaving import Leaving
@@ -46,11 +47,15 @@ async def act(token: str, request: Request, app: AppDep, show: ShowDep) -> Respo
 def _left(app: App, show: Show, token: str, left: bool) -> HTMLResponse:
     """Offer the way back to who left with this very press: with an old mail nobody undoes another's leaving."""
     person = by_unsubscribe(app, token)
-    back, confirmed = "", person.confirmed_at is not None
+    back = ""
     if left and person.unsubscribed_at:
         back = f"/back/{app.signer.sign(Purpose.RETURN, person.id or 0, now=person.unsubscribed_at)}"
-    offers = ("weekly", "pause", "undo") if confirmed else ("undo",)
-    return show.speaking(person.language)("unsubscribed.html", back=back, offers=offers)
+    return _farewell(show.speaking(person.language), person, back)
+
+
+def _farewell(show: Show, person: Subscriber, back: str, wrong: str = "") -> HTMLResponse:
+    offers = ("weekly", "pause", "undo") if person.confirmed_at else ("undo",)
+    return show("unsubscribed.html", 400 if wrong else 200, back=back, offers=offers, wrong=wrong)
 
 
 @router.api_route("/back/{token}", methods=["GET", "HEAD"])
@@ -58,6 +63,29 @@ def again(token: str, app: AppDep) -> RedirectResponse:
     """Lead somewhere useful when the page is loaded anew."""
     app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
     return RedirectResponse("/link", status_code=303)
+
+
+@router.post("/back/{token}/erase", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
+async def erase(token: str, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Delete who has just left and all we know of them, if they are sure."""
+    sure = forms.text(await forms.read(request), "sure") == "yes"
+    return await run_in_threadpool(_erase, app, show, token, sure)
+
+
+router.add_api_route("/back/{token}/erase", again, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def _erase(app: App, show: Show, token: str, sure: bool) -> HTMLResponse:
+    id_ = app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
+    with app.db.snapshot() as session:
+        person = subscribers.get(session, id_)
+    if person is None or person.state != State.UNSUBSCRIBED:  # who is back again has a page of their own for it
+        raise TokenError("this link is not valid")
+    show = show.speaking(person.language)
+    if not sure:
+        return _farewell(show, person, f"/back/{token}", show.say("Please tick the box if you are sure."))
+    privacy.erase(app, id_)
+    return show("erased.html")
 
 
 @router.post("/back/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])

@@ -20,6 +20,7 @@ from newsletter.delivery.retry import Phase, accepted, no_reply
 from newsletter.delivery.store import Accounting
 from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue
+from newsletter.subscribers.models import Subscriber
 
 
 @pytest.fixture
@@ -36,8 +37,15 @@ def lease(app: App, issue: Issue, owner: str = "me", limit: int = 3) -> list[led
 
 def mark(app: App, leased: ledger.Leased, owner: str = "me") -> None:
     with app.db.session() as session:
+        person = session.get(Subscriber, leased.subscriber_id)
         ledger.mark_handoff(
-            session, leased, owner=owner, now=app.now(), message_id="<m@x>", selection={"considered": 1, "picks": []}
+            session,
+            leased,
+            owner=owner,
+            now=app.now(),
+            recipient=person.email if person else "",
+            message_id="<m@x>",
+            selection={"considered": 1, "picks": []},
         )
 
 

@@ -1,7 +1,7 @@
 """What readers write about their work, as phrases."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import HOSTILE
 
@@ -86,6 +86,7 @@ def test_no_more_than_asked_for_the_first_first() -> None:
 
 
 @given(st.one_of(st.text(max_size=200), st.sampled_from(HOSTILE)), st.integers(0, 12))
+@example("ß", 1)  # two letters when folded
 def test_every_phrase_of_any_text_stands_in_it_and_is_short(text: str, most: int) -> None:
     found = key_phrases(text, most)
     flat = " ".join(text.split())

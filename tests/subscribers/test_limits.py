@@ -18,7 +18,7 @@ from newsletter.errors import SettingsError
 from newsletter.membership import Asking
 from newsletter.settings import load
 from newsletter.subscribers.intake.limits import Limits, Mailed, is_flood, refusal
-from newsletter.subscribers.intake.models import Entry, Outcome
+from newsletter.subscribers.intake.models import EntryPoint, Outcome
 from newsletter.subscribers.preferences import Preferences
 from newsletter.web import create_web
 
@@ -29,7 +29,7 @@ COUNTS = st.builds(Mailed, FEW, FEW, FEW, FEW, FEW)
 
 def ask(app: App, email: str, client: str = "somebody", *, link: bool = False) -> None:
     """Ask as strangers do."""
-    membership.ask(app, Asking(email, None if link else Preferences(), client=client, entry=Entry.FORM))
+    membership.ask(app, Asking(email, None if link else Preferences(), client=client, entry=EntryPoint.FORM))
 
 
 def queued(app: App) -> list[Delivery]:

@@ -22,7 +22,7 @@ OTHERS = [language for language in LANGUAGES if language != languages.DEFAULT]
 SPEAK_TO_MACHINES = {"api.py", "metrics.py"}
 CODE = [
     *(path for path in sorted((ROOT / "newsletter" / "web").glob("*.py")) if path.name not in SPEAK_TO_MACHINES),
-    *(ROOT / "newsletter" / name for name in ("sampling.py", "steering.py")),
+    *(ROOT / "newsletter" / name for name in ("sampling.py", "steering.py", "papers/pasted.py")),
 ]
 TITLES = {*server._TITLES.values(), "That did not work"}
 MAY_BE_LEFT_OUT = {"why"}  # a library says it, in English

@@ -228,9 +228,15 @@ def test_who_leaves_between_lease_and_handoff_is_not_mailed(app_on_both: App, bo
     for each in leased:
         try:
             with app_on_both.db.session() as session:
-                kept = {"considered": 1, "picks": []}
+                person = session.get(Subscriber, each.subscriber_id)
                 ledger.mark_handoff(
-                    session, each, owner="me", now=app_on_both.now(), message_id="<m@x>", selection=kept
+                    session,
+                    each,
+                    owner="me",
+                    now=app_on_both.now(),
+                    recipient=person.email if person else "",
+                    message_id="<m@x>",
+                    selection={"considered": 1, "picks": []},
                 )
         except LeaseLostError:
             refused.append(each.subscriber_id)

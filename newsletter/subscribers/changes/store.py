@@ -96,4 +96,5 @@ def history(
 def forget_old(session: Session, before: datetime) -> None:
     """Delete what can no longer be undone, and changes of address that were not confirmed."""
     session.execute(sa.delete(PreferenceChange).where(col(PreferenceChange.changed_at) < before))
-    session.execute(sa.delete(AddressChange).where(col(AddressChange.asked_at) < before))
+    never = col(AddressChange.done_at).is_(None)  # a confirmed one tells which address somebody's consent is for
+    session.execute(sa.delete(AddressChange).where(col(AddressChange.asked_at) < before, never))

@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     CONFIRMED = "confirmed"
 
 
-class Entry(StrEnum):
+class EntryPoint(StrEnum):
     """Where it came in; ``address`` is a reader who wants their mail elsewhere."""
 
     FORM = "form"

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import take_turn
 from newsletter.subscribers.intake.limits import DAY, HOUR, MONTH, Mailed
-from newsletter.subscribers.intake.models import Entry, Outcome, SignUp
+from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
 from newsletter.subscribers.models import State, Subscriber
 
 _LINK = "link"
@@ -48,13 +48,13 @@ def get(session: Session, sign_up_id: int) -> SignUp | None:
 
 def asked(session: Session, client: str, now: datetime) -> tuple[int, int]:
     """Return how often a client, and everybody, asked within the last hour."""
-    since = col(SignUp.asked_at) > now - HOUR, col(SignUp.entry) != Entry.OPERATOR
+    since = col(SignUp.asked_at) > now - HOUR, col(SignUp.entry) != EntryPoint.OPERATOR
     return _count(session, *since, col(SignUp.client) == client), _count(session, *since)
 
 
 def mailed(session: Session, sign_up: SignUp, now: datetime) -> Mailed:
     """Return what was mailed lately that counts against one mail more; reminders count for the address."""
-    at, strangers = col(SignUp.mailed_at), col(SignUp.entry) != Entry.OPERATOR
+    at, strangers = col(SignUp.mailed_at), col(SignUp.entry) != EntryPoint.OPERATOR
     same = col(SignUp.mail) == _LINK if sign_up.mail == _LINK else col(SignUp.mail) != _LINK
     address = sa.and_(col(SignUp.email_hash) == sign_up.email_hash, same)
     hour = at > now - HOUR, strangers
