@@ -257,7 +257,7 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
 
 def _paused() -> sa.ColumnElement[bool]:
     """Whether the subscriber pauses on the day of the delivery's issue; a mail outside any issue knows no pause."""
-    day = sa.select(col(Issue.day)).where(Issue.id == Delivery.issue_id).correlate(Delivery).scalar_subquery()
+    day = sa.select(col(Issue.day)).where(col(Issue.id) == col(Delivery.issue_id)).correlate(Delivery).scalar_subquery()
     return sa.and_(
         col(Delivery.issue_id).is_not(None),
         col(Subscriber.paused_until).is_not(None),
