@@ -1,5 +1,6 @@
 """A real App on a fresh database for each test, on SQLite and on PostgreSQL."""
 
+import gc
 import itertools
 import logging
 import os
@@ -33,7 +34,7 @@ NOW = datetime(2026, 8, 5, 9, 0, tzinfo=UTC)
 freezegun.configure(
     extend_ignore_list=["sqlalchemy", "numpy", "scipy", "celery", "kombu", "pydantic", "hypothesis", "playwright"]
 )
-hypothesis_settings.register_profile("suite", max_examples=60, deadline=None)
+hypothesis_settings.register_profile("suite", max_examples=40, deadline=None)
 hypothesis_settings.load_profile("suite")
 
 
@@ -44,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what stays until the end: libraries, and thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:

@@ -32,6 +32,17 @@ class Content:
     html: str
 
 
+# Comments to an HTML parser, so that MJML leaves them alone.
+_HTML = jinja2.Environment(
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    block_start_string="<!--%",
+    block_end_string="%-->",
+    comment_start_string="<!--#",
+    comment_end_string="#-->",
+)
+
+
 @dataclass(frozen=True)
 class MailTemplate:
     """A compiled trio."""
@@ -72,20 +83,9 @@ class Templates:
             self._mails[name] = MailTemplate(
                 subject=self._plain.from_string((folder / "subject.txt").read_text(encoding="utf-8")),
                 text=self._plain.from_string((folder / "body.txt").read_text(encoding="utf-8")),
-                html=self._html.from_string(html),
+                html=_html_template(html),
             )
         return self._mails[name]
-
-    @cached_property
-    def _html(self) -> jinja2.Environment:
-        return jinja2.Environment(
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            block_start_string="<!--%",
-            block_end_string="%-->",
-            comment_start_string="<!--#",
-            comment_end_string="#-->",
-        )
 
     @cached_property
     def _plain(self) -> jinja2.Environment:
@@ -106,6 +106,11 @@ def find_root(configured: Path | None) -> Path:
         if (place / _MARKER).is_file():
             return place
     raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: no templates in {places[0]}")
+
+
+@lru_cache(maxsize=64)
+def _html_template(html: str) -> jinja2.Template:
+    return _HTML.from_string(html)
 
 
 @lru_cache(maxsize=64)

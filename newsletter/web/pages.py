@@ -45,6 +45,23 @@ class Pages:
         return environment
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """What templates are compiled to, whatever the language: all environments of a process share it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        if (code := self._kept.get(bucket.key)) is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 def environment_in(folder: Path, language: str) -> jinja2.Environment:
     """Return what reads the templates of `folder` in `language`."""
     environment = jinja2.Environment(
@@ -54,6 +71,7 @@ def environment_in(folder: Path, language: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        bytecode_cache=_COMPILED,
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters["day"] = partial(languages.written_day, language)

@@ -1,16 +1,15 @@
 """Workers die by SIGKILL at each step: nothing is lost, nothing is sent twice, at most one is unknown."""
 
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from crash_worker import POINTS
+from crash_worker import POINTS, PROCESSES, deliver
 from fakes import Session, SmtpServer
 from samples import add_papers, add_readers, open_and_queue, record
 
@@ -21,7 +20,6 @@ from newsletter.delivery.ledger import HANDOFF_LEASE
 from newsletter.delivery.store import Accounting
 
 READERS = 8
-WORKER = Path(__file__).with_name("crash_worker.py")
 SEEN_BY_THE_RELAY = ("connect", "ehlo", "mail", "rcpt", "data", "body", "dot", "accepted")
 
 
@@ -43,17 +41,18 @@ def issue_for(make_app: Callable[..., App], database_url: str, smtp: SmtpServer,
     return app, issue.id or 0
 
 
-def run_worker(app: App, issue_id: int, smtp: SmtpServer, point: str = "never", number: int = 3) -> int:
-    # One connection, so that "the third passage" means the third mail.
-    command = [
-        sys.executable,
-        str(WORKER),
-        app.settings.database_url,
-        f"{smtp.url}&connections=1",
-        str(issue_id),
-        point,
-    ]
-    return subprocess.run([*command, str(number)], check=False, capture_output=True, timeout=60).returncode
+def start(
+    app: App, issue_id: int, smtp_url: str, kill_at: str = "never", number: int = 3, **settings: str
+) -> ForkServerProcess:
+    settings |= {"database_url": app.settings.database_url, "smtp_url": smtp_url}
+    worker = PROCESSES.Process(target=deliver, args=(issue_id, kill_at, number), kwargs=settings)
+    worker.start()
+    return worker
+
+
+def end_of(worker: ForkServerProcess) -> int | None:
+    worker.join(timeout=60)
+    return worker.exitcode
 
 
 def recover(app: App, issue_id: int, later: Later) -> Accounting:
@@ -77,7 +76,9 @@ def test_worker_killed_at_a_step_of_its_own(
 ) -> None:
     later = Later()
     app, issue_id = issue_for(make_app, database_url, smtp, later)
-    assert run_worker(app, issue_id, smtp, point, number=1 if point in {"leased", "printed"} else 3) == -signal.SIGKILL
+    number = 1 if point in {"leased", "printed"} else 3
+    # One connection, so that "the third passage" means the third mail.
+    assert end_of(start(app, issue_id, f"{smtp.url}&connections=1", point, number)) == -signal.SIGKILL
     accounting = recover(app, issue_id, later)
     check(smtp, accounting, most_unknown=1 if point in {"after-handoff", "before-settle"} else 0)
 
@@ -88,30 +89,21 @@ def test_worker_killed_while_the_relay_watches(
 ) -> None:
     later = Later()
     app, issue_id = issue_for(make_app, database_url, smtp, later)
-    worker: list[subprocess.Popen[bytes]] = []
+    worker: list[ForkServerProcess] = []
     passed = Counter[str]()
 
     def kill(seen: str, _session: Session) -> str | None:
         passed[seen] += 1
         if (seen, passed[seen]) == (step, 1 if step in {"connect", "ehlo"} else 3):
-            os.kill(worker[0].pid, signal.SIGKILL)
-            worker[0].wait()
+            worker[0].kill()
+            wait([worker[0].sentinel])
         return None
 
     smtp.script = kill
-    command = [
-        sys.executable,
-        str(WORKER),
-        app.settings.database_url,
-        f"{smtp.url}&connections=1",
-        str(issue_id),
-        "never",
-        "1",
-    ]
     smtp._lock.acquire()  # the relay answers when the test knows whom to kill
-    worker.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    worker.append(start(app, issue_id, f"{smtp.url}&connections=1"))
     smtp._lock.release()
-    assert worker[0].wait(timeout=60) == -signal.SIGKILL
+    assert end_of(worker[0]) == -signal.SIGKILL
     smtp.script = lambda _step, _session: None
     accounting = recover(app, issue_id, later)
     check(smtp, accounting, most_unknown=1 if step in {"dot", "accepted"} else 0)
@@ -122,9 +114,8 @@ def test_two_workers_share_an_issue_and_nobody_is_mailed_twice(
 ) -> None:
     later = Later()
     app, issue_id = issue_for(make_app, database_url, smtp, later)
-    command = [sys.executable, str(WORKER), app.settings.database_url, smtp.url, str(issue_id), "never", "1"]
-    workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
+    workers = [start(app, issue_id, smtp.url) for _ in range(2)]
+    assert [end_of(worker) for worker in workers] == [0, 0]
     check(smtp, recover(app, issue_id, later), most_unknown=0)
     assert len(smtp.accepted) == READERS
 
@@ -137,9 +128,8 @@ def test_outbox_worker_killed_leaves_one_file_a_reader(
     add_papers(app, [record(number, listed_at=clock.now()) for number in range(1, 4)])
     add_readers(app, READERS)
     issue = open_and_queue(app)
-    environment = os.environ | {"NEWSLETTER_OUTBOX_DIR": str(app.settings.outbox_dir)}
-    command = [sys.executable, str(WORKER), app.settings.database_url, "", str(issue.id), "after-settle", "3"]
-    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    worker = start(app, issue.id or 0, "", "after-settle", outbox_dir=str(app.settings.outbox_dir))
+    assert end_of(worker) == -signal.SIGKILL
     accounting = recover(app, issue.id or 0, later)
     assert accounting.sent == READERS
     assert len(list((app.settings.outbox_dir / issue.slot).glob("*.eml"))) == READERS

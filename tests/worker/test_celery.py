@@ -87,8 +87,7 @@ def test_five_wake_ups_for_one_issue_are_as_good_as_one(
 ) -> None:
     app = make_app(settings["database_url"], now=clock.now, smtp_url=smtp.url)
     issue = prepared(app, readers=30)
-    for _ in range(5):
-        wake(settings, issue.id)
+    wake(settings, issue.id, times=5)
     with process("worker", "--concurrency", "3", **settings):
         until(lambda: accounting(app, issue).sent == 30)
     assert len(set(smtp.recipients())) == len(smtp.recipients()) == 30
@@ -136,8 +135,8 @@ def test_every_scheduled_job_is_a_task() -> None:
     assert {f"newsletter.{name}" for name in SCHEDULE} <= set(celery.tasks)
 
 
-def wake(settings: dict[str, str], issue_id: int | None) -> None:
-    """Send a wake-up from a process of its own, as a web server would."""
+def wake(settings: dict[str, str], issue_id: int | None, times: int = 1) -> None:
+    """Send wake-ups from a process of its own, as a web server would."""
     environment = os.environ | {f"NEWSLETTER_{name.upper()}": value for name, value in settings.items()}
-    code = f"from worker.tasks import _wake; _wake(json.loads('{json.dumps(issue_id)}'))"
+    code = f"from worker.tasks import _wake; [_wake(json.loads('{json.dumps(issue_id)}')) for _ in range({times})]"
     subprocess.run([sys.executable, "-c", f"import json; {code}"], env=environment, check=True)
