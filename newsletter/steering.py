@@ -135,7 +135,8 @@ def speak(app: App, subscriber_id: int, issue_id: int, paper: Paper, said: Said)
         rating_id = ratings.rate(
             session, subscriber_id, paper.key, said, How.MAIL, now, paper_id=paper.id, title=paper.title
         )
-        record.spoke(session, Kind(said), subscriber_id, issue_id, paper.id or 0, now)
+        if before != said:  # a second press says nothing new
+            record.spoke(session, Kind(said), subscriber_id, issue_id, paper.id or 0, now)
     return Spoken(rating_id=rating_id, was=before)
 
 

@@ -119,14 +119,13 @@ def test_a_reason_says_what_each_paper_is_there_for(app: App) -> None:
         assert [word in reason for _, reason, _ in found.picks] == [True] * 5
 
 
-def test_there_is_no_sample_without_papers_and_one_before_any_issue(app_on_both: App, clock: Clock) -> None:
+def test_there_is_no_sample_without_papers_and_one_with_the_first_of_them_before_any_issue(app_on_both: App) -> None:
     assert sampling.sample(app_on_both, Preferences()) is None
     client = TestClient(create_web(app_on_both))
     for answer in (client.post("/subscribe/sample"), client.post("/subscribe", data={"show": "sample"})):
         assert answer.status_code == 200
         assert "No papers yet" in answer.text
     fill(app_on_both)
-    clock.forward(minutes=11)
     before = taken(app_on_both, {"topics": ("papyri",)})
     with app_on_both.db.snapshot() as session:
         assert not issues.latest(session, 1), "a look opens no issue"

@@ -19,7 +19,7 @@ from newsletter.settings import Settings
 
 # Each process is forked off one that has everything imported: a second and a half saved for each.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
+PROCESSES.set_forkserver_preload(["newsletter.pipeline"])
 POINTS = ("leased", "printed", "before-handoff", "after-handoff", "before-settle", "after-settle")
 
 

@@ -101,6 +101,19 @@ def test_each_kind_of_reader_gets_their_own_edition_in_one_batch(app: App) -> No
     assert "away" not in openings["daily"]
 
 
+def test_who_was_away_for_months_is_told_since_when_papers_were_looked_at(app: App) -> None:
+    ids = add_readers(app, 2, max_papers=3)
+    with app.db.session() as session:
+        for id_, since in zip(ids, (date(2026, 2, 1), date(2026, 5, 1)), strict=True):
+            person = subscribers.get(session, id_)
+            assert person
+            person.paused_from, person.paused_until = since, date(2026, 8, 10)
+    issue = open_and_queue(app)
+    openings = [text_of(mail).split("\r\n\r\n")[1].replace("\r\n", " ") for mail in mails_of(app)]
+    assert all("While you were away" in each and "since 13 July" in each for each in openings), openings
+    assert len(app.desks[issue.id or 0]._settings) == 2, "one edition for both, beside the day's"
+
+
 def test_nobody_above_the_bar_gets_a_paper_below_it(app: App) -> None:
     ids = [add_readers(app, 1, prefix=f"bar{bar}", cadence="above_bar", bar=bar, topics=("talk", "paper"))[0]
            for bar in (0, 25, 50, 75, 100)]  # fmt: skip

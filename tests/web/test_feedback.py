@@ -110,6 +110,8 @@ def test_a_press_says_it_once_and_it_can_be_taken_back(
     assert first.status_code == 200
     assert both.post(path).status_code == 200
     assert said(app_on_both) == [(title, word, False)]
+    with app_on_both.db.snapshot() as session:
+        assert list(session.exec(select(Event.kind, Event.times))) == [(word, 1)]
     assert title in both.get(preferences(app_on_both, id_)).text
     fields = dict(re.findall(r'name="(rating|change)" value="(\d+)"', first.text))
     undone = both.post(path.replace(f"/{kind}", "/undo"), data=fields)
@@ -251,14 +253,14 @@ def test_an_undo_that_was_not_possible_does_not_say_taken_back(app_on_both: App,
     assert "as if you had said nothing" not in undone.text
 
 
-@pytest.mark.parametrize("value", ["x", "-1", "0", str(2**31), str(10**17), str(10**40), "٣", "1 OR 1", "\x00"])
-def test_an_undo_of_nonsense_is_harmless(app_on_both: App, both: TestClient, value: str) -> None:
+def test_an_undo_of_nonsense_is_harmless(app_on_both: App, both: TestClient) -> None:
     add_readers(app_on_both, 2)
     day(app_on_both, 1)
     both.post(link(app_on_both, issue(app_on_both), "like"))
     mine = link(app_on_both, mails_of(app_on_both, "reader1@example.org")[-1], "undo".replace("undo", "like"))
-    answer = both.post(mine.replace("/like", "/undo"), data={"rating": value, "change": value})
-    assert answer.status_code < 500
+    for value in ("x", "-1", "0", str(2**31), str(10**17), str(10**40), "٣", "1 OR 1", "\x00"):
+        answer = both.post(mine.replace("/like", "/undo"), data={"rating": value, "change": value})
+        assert answer.status_code < 500, value
     assert [each[2] for each in said(app_on_both)] == [False]
 
 

@@ -131,6 +131,35 @@ def test_each_way_back_works_once_within_a_day(app_on_both: App, both: TestClien
         assert (person(app_on_both, ADA).cadence, person(app_on_both, ADA).paused_until) == ("days", None)
 
 
+def test_who_has_just_left_can_have_everything_erased_if_they_are_sure(app_on_both: App, both: TestClient) -> None:
+    [id_] = add_readers(app_on_both, 1)
+    erase = back(both.post(leave(app_on_both, id_)).text) + "/erase"
+    unsure = both.post(erase)
+    assert (unsure.status_code, "Please tick the box" in unsure.text) == (400, True)
+    assert back(unsure.text) == erase.removesuffix("/erase"), "all offers are still there"
+    assert both.get(erase).status_code == 303
+    assert person(app_on_both, ADA).state == State.UNSUBSCRIBED
+    assert both.post(erase, data={"sure": "yes"}).status_code == 200
+    with app_on_both.db.snapshot() as session:
+        assert subscribers.find(session, ADA) is None
+    assert both.post(erase, data={"sure": "yes"}).status_code == 404
+
+
+def test_who_came_back_is_not_erased_by_the_page_from_before(app: App, clock: Clock) -> None:
+    client = TestClient(create_web(app))
+    ids = add_readers(app, 2)
+    ways = [back(client.post(leave(app, id_)).text) for id_ in ids]
+    client.post(ways[0])
+    clock.forward(hours=25)
+    for way in ways:
+        assert client.post(f"{way}/erase", data={"sure": "yes"}).status_code == 404
+    assert (
+        client.post(f"{ways[0]}/erase", data={"sure": "yes"}, headers={"origin": "https://x.example"}).status_code
+        == 403
+    )
+    assert [person(app, f"reader{n}@example.org").state for n in (0, 1)] == [State.ACTIVE, State.UNSUBSCRIBED]
+
+
 def test_no_way_leads_back_after_a_day(app_on_both: App, both: TestClient, clock: Clock) -> None:
     [id_] = add_readers(app_on_both, 1)
     path = back(both.post(leave(app_on_both, id_)).text)

@@ -13,7 +13,9 @@ from httpx2 import Response
 from samples import HOSTILE, add_readers
 from sqlmodel import select
 
+from newsletter import steering
 from newsletter.app import App
+from newsletter.papers.pasted import read_pasted
 from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.changes.models import PreferenceChange
@@ -388,3 +390,28 @@ def test_the_page_speaks_the_readers_language_whatever_the_browser_says(app: App
             page = client.post(f"{link(app, german)}/{room}", data=fields, headers=header).text
             assert not re.search(r"changed again|your address|Please|already", page)
     assert '<html lang="de"' in client.get("/preferences/x", headers={"accept-language": "de"}).text
+
+
+def test_all_that_was_said_of_papers_is_shown_a_page_at_a_time(app: App) -> None:
+    [id_] = add_readers(app, 1)
+    client, path = TestClient(create_web(app)), link(app, id_)
+    for first in (0, 200):
+        steering.like(app, id_, read_pasted("\n".join(f"10.1000/x{n}" for n in range(first, first + 200))).papers)
+    seen, next_ = [], path
+    for _ in range(4):
+        page = client.get(next_).text
+        found = re.findall(r">10\.1000/x(\d+)<", page)
+        assert len(found) == 100
+        seen += found
+        older = re.search(r'href="([^"]+older=\d+)#', page)
+        next_ = older[1] if older else ""
+    assert next_ == ""
+    assert seen == [str(n) for n in reversed(range(400))]
+    assert client.get(path, params={"older": "x" * 50}).status_code == 200
+
+
+def test_what_cannot_be_read_of_a_paste_is_said_in_the_readers_language(app: App) -> None:
+    [id_] = add_readers(app, 1, language="de")
+    page = TestClient(create_web(app)).post(f"{link(app, id_)}/papers", data={"papers": "https://example.org/x\nx"})
+    assert "„https://example.org/x“: keine arXiv-Nummer und keine DOI darin." in page.text
+    assert "„x“: keine Nummer, keine Adresse und kein Titel." in page.text
