@@ -19,7 +19,7 @@ from fakes import Session, SmtpServer, free_port
 from samples import add_papers, add_readers, open_and_queue, record
 from sqlmodel import select
 
-from newsletter import clock
+from newsletter import clock, pipeline
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
 from newsletter.subscribers import store as subscribers
@@ -28,12 +28,13 @@ from newsletter.subscribers.models import State
 NEWSLETTER = Path(sys.executable).parent / "newsletter"
 
 
-def test_one_process_mails_who_is_due_and_takes_a_new_reader_from_the_form_to_their_first_issue(
+def test_one_process_mails_who_is_queued_and_takes_a_new_reader_from_the_form_to_their_first_issue(
     make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer
 ) -> None:
     app = make_app(sqlite_url, now=clock.now)
     add_papers(app, [record(number, f"Diffusion number {number}", listed_at=clock.now()) for number in range(1, 4)])
     add_readers(app, 1, hour=0)
+    pipeline.tick(app)  # the schedule's own comes once a minute
     port = free_port()
     settings = {"DATABASE_URL": sqlite_url, "SMTP_URL": smtp.url, "PORT": str(port), "SECRET_KEY": "a key for tests",
                 "BASE_URL": f"http://127.0.0.1:{port}", "SOURCES": ""}  # fmt: skip
