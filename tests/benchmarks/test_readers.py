@@ -106,10 +106,10 @@ def test_pages_under_fifty_clients(make_app: Callable[..., App], database_url: s
     change = [post(f"/preferences/{token}", SIGN_UP | {"topics": "robotics"}) for token in wishes]
     port = free_port()
     with serving(app, port, command):
-        asyncio.run(ask(port, [get("/subscribe")] * 200))
+        asyncio.run(ask(port, [get("/subscribe")] * 200 + leave[-1:]))  # the first of a process compiles its statements
         print(f"\n{command}, {app.db.engine.dialect.name}:")
         for name, requests in (
-            ("sign-up", sign_ups), ("preferences, GET", look), ("preferences, POST", change), ("one-click", leave)
+            ("sign-up", sign_ups), ("preferences, GET", look), ("preferences, POST", change), ("one-click", leave[:-1])
         ):  # fmt: skip
             started = real_clock.perf_counter()
             seconds, statuses = asyncio.run(ask(port, requests))
