@@ -1,5 +1,6 @@
 """What we know of a reader: all of it on request, and none of it when they want to be forgotten."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, SQLModel
@@ -42,16 +43,20 @@ def everything(session: Session, person: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(app: App, subscriber_id: int, entry: EntryPoint = EntryPoint.FORM) -> bool:
+def erase(
+    app: App, subscriber_id: int, entry: EntryPoint = EntryPoint.FORM, *, left_at: datetime | None = None
+) -> bool:
     """Delete a reader and all that is kept about them; return whether there was such a reader.
+
+    :param left_at: only if this is the second in which they left, and they have not come back.
 
     What stays: a number and a state in the accounting of the issues they were sent, and the hash of their
     address, in the log of consent and among those never to be mailed unless they sign up again themselves.
     """
     now = app.now()
     with app.db.session() as session:
-        person = subscribers.get(session, subscriber_id)
-        if person is None:
+        person = subscribers.locked(session, subscriber_id)
+        if person is None or (left_at is not None and not subscribers.left_then(person, left_at)):
             return False
         hash_ = address_hash(person.email)
         deliveries.forget(session, [subscriber_id])

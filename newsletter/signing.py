@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     CONFIRM = "confirm sign-up"  # sign-up
     UNSUBSCRIBE = "unsubscribe"  # subscriber
     RETURN = "return"  # subscriber: undo right after leaving
+    ERASE = "erase"  # subscriber: right after leaving
     PREFERENCES = "preferences"  # subscriber
     READ = "read"  # delivery: opens and clicks
     FEEDBACK = "feedback"  # delivery: what its reader says of its papers

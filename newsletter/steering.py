@@ -137,7 +137,7 @@ def speak(app: App, subscriber_id: int, issue_id: int, paper: Paper, said: Said)
         )
         if before != said:  # a second press says nothing new
             record.spoke(session, Kind(said), subscriber_id, issue_id, paper.id or 0, now)
-    return Spoken(rating_id=rating_id, was=before)
+    return Spoken(rating_id=rating_id, was=before if before != said else "")
 
 
 def mute(app: App, subscriber_id: int, issue_id: int, paper: Paper, words: Sequence[str]) -> Spoken:

@@ -1,6 +1,6 @@
 """From leased deliveries to messages with their headers. Reads, never writes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ def print_notices(
         if person is None or person.state != each.mail.wanted_by:
             skipped[each.id] = SkipReason.NOT_ACTIVE
             continue
-        recipient = _MOVES.get(each.mail, _own_address)(person, moves.get(each.about_id or 0))
+        recipient = _recipient(each.mail, person, moves.get(each.about_id or 0))
         if recipient in barred:
             skipped[each.id] = SkipReason.SUPPRESSED
         else:
@@ -89,14 +89,10 @@ def print_notices(
     return outgoing, skipped
 
 
-def _own_address(person: Subscriber, _move: AddressChange | None) -> str:
-    return person.email
-
-
-_MOVES: Mapping[Mail, Callable[[Subscriber, AddressChange | None], str]] = {
-    Mail.NEW_ADDRESS: lambda person, move: move.new_email if move else person.email,
-    Mail.MOVED: lambda person, move: move.old_email if move else person.email,
-}
+def _recipient(mail: Mail, person: Subscriber, move: AddressChange | None) -> str:
+    if not mail.goes_elsewhere or move is None:
+        return person.email
+    return move.new_email if mail is Mail.NEW_ADDRESS else move.old_email
 
 
 def _notice(

@@ -78,7 +78,7 @@ def read_pasted(text: str) -> Paste:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
     head = _bounded(text)
-    first = Trouble("Only the first %(count)s characters were read.", {"count": f"{len(head):,}"})
+    first = Trouble("Only the first %(count)s characters were read.", {"count": len(head)})
     notes = [] if len(head) == len(text) else [first]
     papers: dict[str, PastedPaper] = {}
     unread: list[Trouble] = []

@@ -76,16 +76,21 @@ def known_ids(session: Session, subscriber_ids: Collection[int]) -> set[int]:
 
 def come_back(session: Session, subscriber_id: int, left_at: datetime) -> Subscriber | None:
     """Undo the leaving of somebody who left at that second; who had not confirmed since they asked is pending again."""
-    person = session.get(Subscriber, subscriber_id, with_for_update=True)
-    if person is None or person.state != State.UNSUBSCRIBED or person.unsubscribed_at is None:
-        return None
-    if not timedelta() <= left_at - person.unsubscribed_at.replace(microsecond=0) <= _AT_ONCE:
+    person = locked(session, subscriber_id)
+    if person is None or not left_then(person, left_at):
         return None
     since, confirmed = person.pending_since, person.confirmed_at
     person.state = State.ACTIVE if confirmed and not (since and since > confirmed) else State.PENDING
     person.unsubscribed_at = None
     session.add(person)
     return person
+
+
+def left_then(person: Subscriber, at: datetime) -> bool:
+    """Return whether somebody left in that second, and has not come back or left again since."""
+    if person.state != State.UNSUBSCRIBED or person.unsubscribed_at is None:
+        return False
+    return timedelta() <= at - person.unsubscribed_at.replace(microsecond=0) <= _AT_ONCE
 
 
 def purge_pending(session: Session, asked_before: datetime, limit: int) -> tuple[list[int], int]:

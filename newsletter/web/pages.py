@@ -46,7 +46,10 @@ class Pages:
 
 
 class _Compiled(jinja2.BytecodeCache):
-    """What templates are compiled to, whatever the language: all environments of a process share it."""
+    """What templates are compiled to: all environments of a process share it.
+
+    So no filter that depends on the language may be applied to a constant: Jinja does that while compiling.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}

@@ -68,7 +68,11 @@ async def undo(token: str, person: ReaderDep, request: Request, app: AppDep, sho
     return _again(token, "undone")
 
 
-@router.post("/{token}/papers", response_class=HTMLResponse, openapi_extra=forms.described("papers", "drop", "restore"))
+@router.post(
+    "/{token}/papers", response_class=HTMLResponse, openapi_extra=forms.described("papers", "drop", "restore", "older")
+)
+    "/{token}/papers", response_class=HTMLResponse, openapi_extra=forms.described("papers", "drop", "restore", "older")
+)
 async def papers_(token: str, person: ReaderDep, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Add papers they like, or take back a word on one, or put it back."""
     fields = await forms.read(request)
@@ -154,14 +158,14 @@ def _save(app: App, show: Show, person: Subscriber, token: str, fields: FormData
 
 
 def _papers(app: App, show: Show, person: Subscriber, token: str, fields: FormData) -> HTMLResponse:
-    show, who = show.speaking(person.language), person.id or 0
+    show, who, older = show.speaking(person.language), person.id or 0, forms.number(fields, "older")
     if rating_id := forms.number(fields, "drop"):
         dropped = steering.take_back(app, who, rating_id)
         said = show.say("Taken back.") if dropped else ""
-        return _page(app, show, person, token, dropped=rating_id if dropped else 0, said=said)
+        return _page(app, show, person, token, dropped=rating_id if dropped else 0, said=said, older=older)
     if rating_id := forms.number(fields, "restore"):
         steering.take_back(app, who, rating_id, restore=True)
-        return _page(app, show, person, token, said=show.say("It is as it was before."))
+        return _page(app, show, person, token, said=show.say("It is as it was before."), older=older)
     typed = {"papers": forms.text(fields, "papers")}
     paste = sampling.read(app, typed["papers"])
     added = steering.like(app, who, paste.papers)
@@ -225,6 +229,7 @@ def _page(
         errors=errors or {},
         choices=forms.choices(values["topics"]),
         ratings=views,
+        before=older,
         older=views[-1].id if len(said_of) > len(words) else 0,
         changed=changed,
         dropped=next((each for each in views if each.id == dropped), None),

@@ -1,6 +1,6 @@
 """Who a link belongs to: every link is signed for one purpose, and says who may do what."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fastapi import HTTPException, Request
 
@@ -24,7 +24,7 @@ def by_preferences(app: App, token: str) -> Subscriber:
     """
     signed = app.signer.read(Purpose.PREFERENCES, token, now=app.now(), max_age=LINKS_LAST)
     with app.db.snapshot() as session:
-        return _active(subscribers.get(session, signed.id), signed)
+        return _active(subscribers.get(session, signed.id), signed, app.now())
 
 
 def by_feedback(app: App, token: str) -> tuple[Subscriber, Delivery]:
@@ -37,7 +37,7 @@ def by_feedback(app: App, token: str) -> tuple[Subscriber, Delivery]:
         delivery = deliveries.get(session, signed.id)
         if delivery is None:
             raise TokenError(_BAD)
-        return _active(subscribers.get(session, delivery.subscriber_id), signed), delivery
+        return _active(subscribers.get(session, delivery.subscriber_id), signed, app.now()), delivery
 
 
 def by_unsubscribe(app: App, token: str) -> Subscriber:
@@ -73,7 +73,12 @@ def refuse_other_sites(request: Request) -> None:
         raise HTTPException(403)
 
 
-def _active(person: Subscriber | None, signed: Signed) -> Subscriber:
-    if person is None or person.state != State.ACTIVE or (person.links_since and signed.at < person.links_since):
+def opens_preferences(person: Subscriber, signed: Signed, now: datetime) -> bool:
+    """Return whether a link made then is one that still opens what is a reader's own."""
+    return now - signed.at <= LINKS_LAST and not (person.links_since and signed.at < person.links_since)
+
+
+def _active(person: Subscriber | None, signed: Signed, now: datetime) -> Subscriber:
+    if person is None or person.state != State.ACTIVE or not opens_preferences(person, signed, now):
         raise TokenError(_BAD)
     return person

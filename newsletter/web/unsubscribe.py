@@ -1,4 +1,4 @@
-"""``/u/<token>``: a page with one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``: the way back."""
+"""``/u/<token>``: one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``, ``/erase``: what comes next."""
 
 from typing import cast, get_args
 
@@ -12,11 +12,11 @@ from newsletter.errors import TokenError
 from newsletter.membership import How
 from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.models import State
 from newsletter.web import forms
 from newsletter.web.deps import AppDep, Show, ShowDep
 from newsletter.web.leaving import Leaving
-from newsletter.web.readers import by_unsubscribe, refuse_other_sites
+from newsletter.web.readers import by_unsubscribe, opens_preferences, refuse_other_sites
 
 router = APIRouter()
 _ONE_CLICK = b"One-Click"  # as urlencoded or as multipart (RFC 8058, section 3.2)
@@ -45,17 +45,45 @@ async def act(token: str, request: Request, app: AppDep, show: ShowDep) -> Respo
 
 
 def _left(app: App, show: Show, token: str, left: bool) -> HTMLResponse:
-    """Offer the way back to who left with this very press: with an old mail nobody undoes another's leaving."""
+    """Offer ways on to who left with this very press: with an old mail nobody undoes another's leaving, or erases."""
     person = by_unsubscribe(app, token)
-    back = ""
+    back = erase_ = ""
     if left and person.unsubscribed_at:
-        back = f"/back/{app.signer.sign(Purpose.RETURN, person.id or 0, now=person.unsubscribed_at)}"
-    return _farewell(show.speaking(person.language), person, back)
-
-
-def _farewell(show: Show, person: Subscriber, back: str, wrong: str = "") -> HTMLResponse:
+        sign, id_, at = app.signer.sign, person.id or 0, person.unsubscribed_at
+        back = f"/back/{sign(Purpose.RETURN, id_, now=at)}"
+        if opens_preferences(person, app.signer.read(Purpose.UNSUBSCRIBE, token, now=app.now()), app.now()):
+            erase_ = f"/erase/{sign(Purpose.ERASE, id_, now=at)}"
     offers = ("weekly", "pause", "undo") if person.confirmed_at else ("undo",)
-    return show("unsubscribed.html", 400 if wrong else 200, back=back, offers=offers, wrong=wrong)
+    return show.speaking(person.language)("unsubscribed.html", back=back, offers=offers, erase=erase_, wrong="")
+
+
+@router.api_route("/erase/{token}", methods=["GET", "HEAD"], include_in_schema=False)
+def erased(token: str, app: AppDep) -> RedirectResponse:
+    """Lead somewhere useful when the page is loaded anew."""
+    app.signer.unsign(Purpose.ERASE, token, now=app.now(), max_age=membership.RETURN_WITHIN)
+    return RedirectResponse("/link", status_code=303)
+
+
+@router.post("/erase/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
+async def erase(token: str, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Delete who has just left and all we know of them, if they are sure; twice is the same as once."""
+    sure = forms.text(await forms.read(request), "sure") == "yes"
+    return await run_in_threadpool(_erase, app, show, token, sure)
+
+
+def _erase(app: App, show: Show, token: str, sure: bool) -> HTMLResponse:
+    signed = app.signer.read(Purpose.ERASE, token, now=app.now(), max_age=membership.RETURN_WITHIN)
+    with app.db.snapshot() as session:
+        person = subscribers.get(session, signed.id)
+    if person is None:
+        return show("erased.html")
+    show = show.speaking(person.language)
+    if not sure:
+        wrong = show.say("Please tick the box if you are sure.")
+        return show("unsubscribed.html", 400, back="", offers=(), erase=f"/erase/{token}", wrong=wrong)
+    if not privacy.erase(app, signed.id, left_at=signed.at):
+        raise TokenError("this link is not valid")  # they have come back, or left again since
+    return show("erased.html")
 
 
 @router.api_route("/back/{token}", methods=["GET", "HEAD"])
@@ -63,29 +91,6 @@ def again(token: str, app: AppDep) -> RedirectResponse:
     """Lead somewhere useful when the page is loaded anew."""
     app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
     return RedirectResponse("/link", status_code=303)
-
-
-@router.post("/back/{token}/erase", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
-async def erase(token: str, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
-    """Delete who has just left and all we know of them, if they are sure."""
-    sure = forms.text(await forms.read(request), "sure") == "yes"
-    return await run_in_threadpool(_erase, app, show, token, sure)
-
-
-router.add_api_route("/back/{token}/erase", again, methods=["GET", "HEAD"], include_in_schema=False)
-
-
-def _erase(app: App, show: Show, token: str, sure: bool) -> HTMLResponse:
-    id_ = app.signer.unsign(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
-    with app.db.snapshot() as session:
-        person = subscribers.get(session, id_)
-    if person is None or person.state != State.UNSUBSCRIBED:  # who is back again has a page of their own for it
-        raise TokenError("this link is not valid")
-    show = show.speaking(person.language)
-    if not sure:
-        return _farewell(show, person, f"/back/{token}", show.say("Please tick the box if you are sure."))
-    privacy.erase(app, id_)
-    return show("erased.html")
 
 
 @router.post("/back/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])

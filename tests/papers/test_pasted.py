@@ -195,7 +195,7 @@ def test_more_papers_than_are_kept_are_said() -> None:
 def test_a_text_that_is_too_long_is_cut_between_two_ids() -> None:
     pasted = read_pasted("10.1234/abcdefghi " * (MAX_PASTED_CHARS // 18 + 1))
     assert [paper.key for paper in pasted.papers] == ["doi:10.1234/abcdefghi"]
-    assert notes(pasted) == ("Only the first 399,995 characters were read.",)
+    assert notes(pasted) == ("Only the first 399995 characters were read.",)
     assert read_pasted("2608.17253" + " " * MAX_PASTED_CHARS).notes == ()
 
 

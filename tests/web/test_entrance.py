@@ -63,7 +63,7 @@ class Reader:
             "/address/{}": (Purpose.NEW_ADDRESS, ""),
             "/u/{}": (Purpose.UNSUBSCRIBE, ""),
             "/back/{}": (Purpose.RETURN, ""),
-            "/back/{}/erase": (Purpose.RETURN, "/erase"),
+            "/erase/{}": (Purpose.ERASE, ""),
             f"/c/{{}}/{self.paper}/page": (Purpose.READ, ""),
             **{f"/preferences/{{}}{room}": (Purpose.PREFERENCES, room) for room in preferences},
             **{f"/f/{{}}/{self.paper}/{kind}": (Purpose.FEEDBACK, kind) for kind in said},
@@ -82,12 +82,15 @@ FIELDS = {
     "/preferences/{}/pause": {"until": "2026-08-20"},
     "/preferences/{}/address": {"email": "thief@example.org"},
     "/preferences/{}/erase": {"sure": "yes"},
-    "/back/{}/erase": {"sure": "yes"},
+    "/erase/{}": {"sure": "yes"},
     "/f/{}/1/mute": {"mutes": "knots"},
 }
-GUARDED = ["/confirm/{}", "/address/{}", "/back/{}", "/back/{}/erase", *(f"/preferences/{{}}{room}" for room in
+GUARDED = ["/confirm/{}", "/address/{}", "/back/{}", "/erase/{}", *(f"/preferences/{{}}{room}" for room in
            ("", "/undo", "/papers", "/pause", "/address", "/links", "/erase")),
            *(f"/f/{{}}/1/{kind}" for kind in ("like", "dislike", "more", "less", "mute", "undo"))]  # fmt: skip
+
+
+LEFT = ("/back/{}", "/erase/{}")  # for who has just left
 
 
 @pytest.fixture
@@ -110,8 +113,8 @@ def reader(app: App) -> Reader:
 
 
 def test_no_other_site_can_press_a_button_of_ours(reader: Reader) -> None:
-    for room in sorted(GUARDED, key=lambda room: "/back/" in room):
-        if room == "/back/{}":
+    for room in sorted(GUARDED, key=lambda room: room in LEFT):
+        if room in LEFT:
             reader.press("/u/{}")
         before = dump(reader.app)
         for headers in FOREIGN:
@@ -125,7 +128,7 @@ def test_no_other_site_can_press_a_button_of_ours(reader: Reader) -> None:
 
 @pytest.mark.parametrize("room", GUARDED)
 def test_our_own_pages_can(reader: Reader, room: str) -> None:
-    if room.startswith("/back/"):
+    if room in LEFT:
         reader.press("/u/{}")
     before = dump(reader.app)
     for headers in OWN:
@@ -140,7 +143,8 @@ def test_our_own_pages_can(reader: Reader, room: str) -> None:
 def test_what_other_sites_may_use_stays_open_to_them(reader: Reader) -> None:
     for headers in FOREIGN:
         other_site_uses(reader, headers)
-    assert joined(reader.app, ADA) is State.UNSUBSCRIBED
+        assert joined(reader.app, ADA) is State.UNSUBSCRIBED, headers
+        assert reader.press("/back/{}").status_code == 200
 
 
 def other_site_uses(reader: Reader, headers: dict[str, str]) -> None:
@@ -177,7 +181,8 @@ def test_every_kind_of_link_opens_its_own_rooms_alone(reader: Reader, clock: Clo
         methods = [method for method in ("GET", "POST") if _has(reader, method, room)]
         answers += [(reader.client.request(each, room.format(token)), room) for token in wrong for each in methods]
         nobody = [app.signer.sign(own, id_, now=clock()) for id_ in (999_999, 2**63 - 1)]
-        known = set() if own is not Purpose.RETURN else {"GET"}  # loaded anew it leads to /link, whosever it is
+        # Loaded anew these lead to /link, whosever they are; and who is erased is told so once more.
+        known = {Purpose.RETURN: {"GET"}, Purpose.ERASE: {"GET", "POST"}}.get(own, set())
         looked = set(methods) - known - ({"GET"} if own is Purpose.READ else set())  # a lost mail still leads to papers
         answers += [(reader.client.request(each, room.format(token)), room) for token in nobody for each in looked]
     assert {room for answer, room in answers if answer.status_code != 404} == set()

@@ -131,33 +131,55 @@ def test_each_way_back_works_once_within_a_day(app_on_both: App, both: TestClien
         assert (person(app_on_both, ADA).cadence, person(app_on_both, ADA).paused_until) == ("days", None)
 
 
+SURE = {"sure": "yes"}
+
+
+def erase_path(page: str) -> str:
+    """Return where the button to be erased goes, or an empty text if it is not offered."""
+    found = re.search(r'action="(/erase/[\w-]+)"', page)
+    return found[1] if found else ""
+
+
 def test_who_has_just_left_can_have_everything_erased_if_they_are_sure(app_on_both: App, both: TestClient) -> None:
     [id_] = add_readers(app_on_both, 1)
-    erase = back(both.post(leave(app_on_both, id_)).text) + "/erase"
-    unsure = both.post(erase)
+    path = erase_path(both.post(leave(app_on_both, id_)).text)
+    unsure = both.post(path)
     assert (unsure.status_code, "Please tick the box" in unsure.text) == (400, True)
-    assert back(unsure.text) == erase.removesuffix("/erase"), "all offers are still there"
-    assert both.get(erase).status_code == 303
+    assert erase_path(unsure.text) == path
+    assert both.get(path).status_code == 303
+    assert both.post(path, data=SURE, headers={"origin": "https://elsewhere.example"}).status_code == 403
     assert person(app_on_both, ADA).state == State.UNSUBSCRIBED
-    assert both.post(erase, data={"sure": "yes"}).status_code == 200
+    for _ in range(2):
+        assert both.post(path, data=SURE).status_code == 200
     with app_on_both.db.snapshot() as session:
         assert subscribers.find(session, ADA) is None
-    assert both.post(erase, data={"sure": "yes"}).status_code == 404
 
 
-def test_who_came_back_is_not_erased_by_the_page_from_before(app: App, clock: Clock) -> None:
+def test_who_came_back_or_left_once_more_is_not_erased_by_the_page_from_before(app: App, clock: Clock) -> None:
     client = TestClient(create_web(app))
-    ids = add_readers(app, 2)
-    ways = [back(client.post(leave(app, id_)).text) for id_ in ids]
-    client.post(ways[0])
+    [id_] = add_readers(app, 1)
+    page = client.post(leave(app, id_)).text
+    client.post(back(page))
+    assert client.post(erase_path(page), data=SURE).status_code == 404
+    clock.forward(hours=3)
+    again = client.post(leave(app, id_)).text
+    assert client.post(erase_path(page), data=SURE).status_code == 404
     clock.forward(hours=25)
-    for way in ways:
-        assert client.post(f"{way}/erase", data={"sure": "yes"}).status_code == 404
-    assert (
-        client.post(f"{ways[0]}/erase", data={"sure": "yes"}, headers={"origin": "https://x.example"}).status_code
-        == 403
-    )
-    assert [person(app, f"reader{n}@example.org").state for n in (0, 1)] == [State.ACTIVE, State.UNSUBSCRIBED]
+    assert client.post(erase_path(again), data=SURE).status_code == 404, "a day later"
+    assert person(app, ADA).state == State.UNSUBSCRIBED
+
+
+def test_a_link_to_leave_that_opens_no_preferences_any_more_offers_no_erasing(app: App, clock: Clock) -> None:
+    client = TestClient(create_web(app))
+    ended, old = add_readers(app, 2)
+    paths = [leave(app, id_) for id_ in (ended, old)]
+    clock.forward(days=1)
+    steering.end_links(app, ended)
+    clock.forward(days=90)
+    for path in paths:
+        page = client.post(path).text
+        assert back(page), "but the way back is there"
+        assert erase_path(page) == ""
 
 
 def test_no_way_leads_back_after_a_day(app_on_both: App, both: TestClient, clock: Clock) -> None:

@@ -408,6 +408,14 @@ def test_all_that_was_said_of_papers_is_shown_a_page_at_a_time(app: App) -> None
     assert next_ == ""
     assert seen == [str(n) for n in reversed(range(400))]
     assert client.get(path, params={"older": "x" * 50}).status_code == 200
+    second = {"older": re.findall(r'value="(\d+)" id="do-', client.get(path).text)[-1]}
+    dropped = re.findall(r'value="(\d+)" id="do-', client.get(path, params=second).text)[3]
+    page = client.post(f"{path}/papers", data=second | {"drop": dropped}).text
+    assert 'class="back"' in page, "it can be put back where it was"
+    undo = dict(re.findall(r'name="(restore|older)" value="(\d+)"', page))
+    assert undo == second | {"restore": dropped}
+    client.post(f"{path}/papers", data=undo)
+    assert f'value="{dropped}" id="do-' in client.get(path, params=second).text
 
 
 def test_what_cannot_be_read_of_a_paste_is_said_in_the_readers_language(app: App) -> None:

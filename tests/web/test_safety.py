@@ -48,6 +48,7 @@ PAGES = (
 GOES_TO = re.compile(r'<(?:a|link|form)(?![^>]* method="post")[^>]* (?:href|action)="(/[^"]*)"')
 LAST = {
     Purpose.RETURN: membership.RETURN_WITHIN,
+    Purpose.ERASE: membership.RETURN_WITHIN,
     Purpose.NEW_ADDRESS: steering.MOVE_WITHIN,
     Purpose.CONFIRM: membership.CONFIRM_WITHIN,
     Purpose.PREFERENCES: LINKS_LAST,
@@ -89,6 +90,7 @@ def paths(made: dict[Purpose, str]) -> list[tuple[Purpose, str, str]]:
         *((Purpose.PREFERENCES, "POST", f"{preferences}/{step}") for step in steps),
         (Purpose.FEEDBACK, "POST", f"/f/{made[Purpose.FEEDBACK]}/1/undo"),
         (Purpose.RETURN, "POST", f"/back/{made[Purpose.RETURN]}"),
+        (Purpose.ERASE, "POST", f"/erase/{made[Purpose.ERASE]}"),
         (Purpose.READ, "GET", f"/c/{made[Purpose.READ]}/1/page"),
     ]
 
@@ -109,6 +111,7 @@ def prepared(app: App) -> dict[Purpose, str]:
         Purpose.CONFIRM: asked,
         Purpose.UNSUBSCRIBE: reader,
         Purpose.RETURN: gone[0],
+        Purpose.ERASE: gone[0],
         Purpose.PREFERENCES: reader,
         Purpose.READ: digest,
         Purpose.FEEDBACK: digest,
@@ -222,7 +225,8 @@ def test_every_kind_of_bad_link_gives_the_same_page(app: App, client: TestClient
     nobody = {purpose: app.signer.sign(purpose, 12_345, now=app.now()) for purpose in Purpose}
     wrong = [
         {purpose: Signer(["a key of somebody else"]).sign(purpose, 1, now=app.now()) for purpose in Purpose},
-        nobody | {Purpose.READ: "x"},  # a click on a mail that is gone still leads to its paper
+        # A click on a mail that is gone still leads to its paper, and who is erased is told so once more.
+        nobody | {Purpose.READ: "x", Purpose.ERASE: "x"},
         {purpose: token[:-1] for purpose, token in good.items()},
         {purpose: token + "A" for purpose, token in good.items()},
         {purpose: token.swapcase() for purpose, token in good.items()},

@@ -84,8 +84,13 @@ def history(
     changes = select(PreferenceChange).where(PreferenceChange.subscriber_id == subscriber_id)
     addresses = select(AddressChange).where(AddressChange.subscriber_id == subscriber_id)
     moves = session.exec(addresses.order_by(col(AddressChange.id))).all()
-    hashes = {email_hash, *(address_hash(each.old_email) for each in moves if each.done_at)}
-    consents = select(Consent).where(col(Consent.email_hash).in_(hashes))
+    theirs = [col(Consent.email_hash) == email_hash]
+    theirs += [
+        sa.and_(col(Consent.email_hash) == address_hash(each.old_email), col(Consent.at) <= each.done_at)
+        for each in moves
+        if each.done_at
+    ]
+    consents = select(Consent).where(sa.or_(*theirs))
     return (
         session.exec(changes.order_by(col(PreferenceChange.id))).all(),
         moves,
@@ -94,7 +99,6 @@ def history(
 
 
 def forget_old(session: Session, before: datetime) -> None:
-    """Delete what can no longer be undone, and changes of address that were not confirmed."""
+    """Delete what can no longer be undone, and former addresses: they may be somebody else's by now."""
     session.execute(sa.delete(PreferenceChange).where(col(PreferenceChange.changed_at) < before))
-    never = col(AddressChange.done_at).is_(None)  # a confirmed one tells which address somebody's consent is for
-    session.execute(sa.delete(AddressChange).where(col(AddressChange.asked_at) < before, never))
+    session.execute(sa.delete(AddressChange).where(col(AddressChange.asked_at) < before))
