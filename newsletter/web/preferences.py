@@ -71,8 +71,6 @@ async def undo(token: str, person: ReaderDep, request: Request, app: AppDep, sho
 @router.post(
     "/{token}/papers", response_class=HTMLResponse, openapi_extra=forms.described("papers", "drop", "restore", "older")
 )
-    "/{token}/papers", response_class=HTMLResponse, openapi_extra=forms.described("papers", "drop", "restore", "older")
-)
 async def papers_(token: str, person: ReaderDep, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Add papers they like, or take back a word on one, or put it back."""
     fields = await forms.read(request)

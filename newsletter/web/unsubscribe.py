@@ -1,4 +1,4 @@
-"""``/u/<token>``: one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``, ``/erase``: what comes next."""
+"""``/u/<token>``: one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``, ``/erase``: what is next."""
 
 from typing import cast, get_args
 
