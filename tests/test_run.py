@@ -181,7 +181,7 @@ def text_of(data: bytes) -> str:
     return str(part.get_content())
 
 
-def until(done: Callable[[], bool], seconds: float = 20) -> None:
+def until(done: Callable[[], bool], seconds: float = 120) -> None:
     ends, pause = clock.monotonic() + seconds, threading.Event()
     while not done():
         assert clock.monotonic() < ends, "it did not happen in time"

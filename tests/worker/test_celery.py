@@ -39,7 +39,7 @@ def process(*command: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
                 running.kill()
 
 
-def until(done: Callable[[], bool], seconds: float = 45) -> None:
+def until(done: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for something that another process does, by looking, up to a limit."""
     import threading
 
@@ -101,7 +101,7 @@ def test_scheduler_and_worker_together_send_an_issue_that_nobody_asked_for(
     add_readers(app, 4, hour=0)
     issue = open_and_queue(app)  # the tick comes once a minute; the sweep picks up what lies there
     with process("worker", **settings), process("scheduler", **settings):
-        until(lambda: accounting(app, issue).sent == 4, seconds=60)
+        until(lambda: accounting(app, issue).sent == 4)
     assert len(set(smtp.recipients())) == len(smtp.recipients()) == 4
 
 
@@ -123,7 +123,7 @@ def test_a_scheduler_and_a_worker_without_a_broker_share_the_database(
     app = make_app(sqlite_url, now=clock.now, smtp_url=smtp.url)
     issue = prepared(app)
     with process("scheduler", database_url=sqlite_url, smtp_url=smtp.url, secret_key="a key for tests", sources=""):
-        until(lambda: accounting(app, issue).sent == 6, seconds=60)
+        until(lambda: accounting(app, issue).sent == 6)
     assert len(set(smtp.recipients())) == len(smtp.recipients()) == 6
 
 
