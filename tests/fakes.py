@@ -151,21 +151,30 @@ class Session(socketserver.StreamRequestHandler):
 
     def _dialogue(self) -> None:
         self.sender = self.recipient = ""
+        self.has_sender = self.has_recipient = False
         self.say("connect", "220 sink.example.org ESMTP")
         while line := self.rfile.readline():
             text = line.decode("utf-8", "replace").strip()
             verb = text.split(" ", 1)[0].upper()
             if verb in {"EHLO", "HELO"}:
-                self.say("ehlo", "250-sink.example.org\r\n250-8BITMIME\r\n250 PIPELINING")
+                names = ["sink.example.org", *self.server.extensions]
+                last = names.pop()
+                self.say("ehlo", "".join(f"250-{name}\r\n" for name in names) + f"250 {last}")
             elif verb == "MAIL":
                 self.sender = text[text.index("<") + 1 : text.index(">")]
-                self.say("mail", "250 2.1.0 ok")
+                self.has_sender = self.say("mail", "250 2.1.0 ok").startswith("250")
             elif verb == "RCPT":
                 self.recipient = text[text.index("<") + 1 : text.index(">")]
-                self.say("rcpt", "250 2.1.5 ok")
+                usual = "250 2.1.5 ok" if self.has_sender else "503 5.5.1 who from?"
+                self.has_recipient = self.say("rcpt", usual).startswith("25")
             elif verb == "DATA":
-                if self.say("data", "354 go ahead").startswith("354"):
+                usual = "354 go ahead" if self.has_recipient else "554 5.5.1 no valid recipients"
+                if self.say("data", usual).startswith("354"):
                     self._data()
+                self.has_sender = self.has_recipient = False
+            elif verb == "RSET":
+                self.has_sender = self.has_recipient = False
+                self.say("rset", "250 2.0.0 ok")
             elif verb == "QUIT":
                 self.say("quit", "221 bye")
                 return
@@ -181,7 +190,7 @@ class Session(socketserver.StreamRequestHandler):
             if len(lines) == 5:
                 self.server.step("body", self)
         message = Received(self.sender, self.recipient, b"".join(lines))
-        trouble = self.server.step("dot", self)
+        trouble = self.server.step("dot", self) if self.has_recipient else "554 5.5.1 no valid recipients"
         if trouble is None or trouble.startswith("2"):
             self.server.accepted.append(message)
             after = self.server.step("accepted", self)
@@ -210,6 +219,7 @@ class _HungUpError(Exception):
 class SmtpServer(socketserver.ThreadingTCPServer):
     """A relay that keeps what it accepted, and misbehaves on demand.
 
+    :ivar extensions: what EHLO offers.
     :ivar script: called with each step and the session; returns a reply, ``"drop"``, ``"hang"`` or ``None``.
     """
 
@@ -221,6 +231,7 @@ class SmtpServer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Session)
         self.accepted: list[Received] = []
         self.connections = 0
+        self.extensions = ["8BITMIME", "PIPELINING"]
         self.script: Script = lambda _step, _session: None
         self.release = threading.Event()
         self._lock = threading.Lock()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_QUICK = "fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60"
+_SMALL = "shared_buffers=32MB", "max_connections=60"
+_QUICK = "fsync=off", "synchronous_commit=off", "full_page_writes=off"
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -17,8 +18,11 @@ BROWSER = next(
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """Yield the URL of a fresh server, ``…/{name}`` to be filled in; a missing server is an error, never a skip."""
+def postgresql(*, fsync: bool = False) -> Iterator[str]:
+    """Yield the URL of a fresh server, ``…/{name}`` to be filled in; a missing server is an error, never a skip.
+
+    :param fsync: wait for the disk at each commit, as in production.
+    """
     folder = Path(tempfile.mkdtemp(prefix="newsletter-pg-"))
     try:
         if os.geteuid() == 0:
@@ -30,9 +34,8 @@ def postgresql() -> Iterator[str]:
             as_user = []
         _run(as_user, "initdb", "-D", f"{folder}/data", "-U", "postgres", "--auth=trust", "--encoding=UTF8",
              "--locale=C", "--no-sync", "--no-instructions")  # fmt: skip
-        options = " ".join(
-            f"-c {option}" for option in (*_QUICK, "listen_addresses=''", f"unix_socket_directories={folder}")
-        )
+        places = "listen_addresses=''", f"unix_socket_directories={folder}"
+        options = " ".join(f"-c {option}" for option in (*_SMALL, *(() if fsync else _QUICK), *places))
         _run(as_user, "pg_ctl", "-w", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "start")
         try:
             yield f"postgresql+psycopg://postgres@/{{name}}?host={folder}"

@@ -9,6 +9,7 @@ state it expects, so a worker that lost its lease can change nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,13 +22,23 @@ from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, S
 from newsletter.delivery.retry import Outcome
 from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
-from newsletter.subscribers.models import Subscriber
+from newsletter.subscribers.models import State, Subscriber
 
 LEASE = timedelta(minutes=2)  # how long the mails of a worker that died wait
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _LOOK_AGAIN = timedelta(minutes=1)
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 _IN_FLIGHT = (DeliveryState.LEASED, DeliveryState.HANDOFF)
+# each row of parameters says which columns it sets
+_THIS = sa.update(Delivery.__table__).where(col(Delivery.id) == sa.bindparam("which"))  # type: ignore[attr-defined]
+_FOR_SETTLING = (
+    sa.select(col(Delivery.id), col(Delivery.state), col(Delivery.lease_owner))
+    .where(col(Delivery.id).in_(sa.bindparam("ids", expanding=True)))
+    .order_by(col(Delivery.id))  # two who lock the same ones take them in the same order
+    .with_for_update()
+)
+# Asked when the deliveries are locked: who is erased by then must not come back in a relay's words.
+_KNOWN = sa.select(col(Subscriber.id)).where(col(Subscriber.id).in_(sa.bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,58 +131,113 @@ def release(session: Session, ids: Sequence[int], *, owner: str, not_before: dat
     )
 
 
-def mark_handoff(
-    session: Session,
-    leased: Leased,
-    *,
-    owner: str,
-    now: datetime,
-    recipient: str,
-    message_id: str,
-    selection: dict[str, Any] | None,
-) -> None:
-    """Say that the relay may have the message from now on; the reader must still want it, and there.
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """A message whose last dot is about to be written.
 
-    :raises LeaseLostError: the lease is gone, or the reader left, paused or moved: the dot must not be written.
+    :ivar selection: kept from now on, so that another attempt sends the same.
     """
-    still_wanted = select(Subscriber.id).where(
-        Subscriber.id == leased.subscriber_id, Subscriber.state == leased.mail.wanted_by, ~_paused()
+
+    leased: Leased
+    recipient: str
+    message_id: str
+    selection: dict[str, Any] | None
+
+
+def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, now: datetime) -> set[int]:
+    """Say that the relay may have these messages from now on; return the deliveries for which that is so.
+
+    The others' dots must not be written: their lease is gone, or their reader left, paused, or moved elsewhere.
+    """
+    values = {
+        "ids": [each.leased.id for each in handoffs],
+        "recipients": [(each.leased.subscriber_id, each.recipient) for each in handoffs],
+        "owner": owner,
+        "until": now + HANDOFF_LEASE,
+    }
+    marked = {row[0] for row in session.connection().execute(_marking(), values)}
+    kept = [
+        {"which": each.leased.id, "message_id": each.message_id, "selection": each.selection}
+        for each in handoffs
+        if each.leased.id in marked
+    ]
+    if kept:
+        session.connection().execute(_THIS, kept)
+    return marked
+
+
+@cache
+def _marking() -> sa.Update:
+    """Return the statement that marks; made once, since making it takes longer than running it."""
+    pending = col(Delivery.mail).in_([each for each in Mail if each.wanted_by is State.PENDING])
+    elsewhere = col(Delivery.mail).in_([each for each in Mail if each.goes_elsewhere])
+    theirs: sa.BindParameter[Any] = sa.bindparam("recipients", expanding=True)
+    wanted = sa.select(col(Subscriber.id)).where(
+        col(Subscriber.id) == col(Delivery.subscriber_id),
+        col(Subscriber.state) == sa.case((pending, State.PENDING.value), else_=State.ACTIVE.value),
+        ~_paused(),
+        sa.or_(elsewhere, sa.tuple_(col(Subscriber.id), col(Subscriber.email)).in_(theirs)),
     )
-    if not leased.mail.goes_elsewhere:
-        still_wanted = still_wanted.where(Subscriber.email == recipient)
-    statement = (
+    return (
         sa.update(Delivery)
-        .where(col(Delivery.id) == leased.id, *_ours(owner, DeliveryState.LEASED), still_wanted.exists())
-        .values(
-            state=DeliveryState.HANDOFF,
-            lease_until=now + HANDOFF_LEASE,
-            message_id=message_id,
-            selection=selection,
-        )
+        .where(col(Delivery.id).in_(sa.bindparam("ids", expanding=True)))
+        .where(col(Delivery.lease_owner) == sa.bindparam("owner"), col(Delivery.state) == DeliveryState.LEASED)
+        .where(wanted.correlate(Delivery).exists())
+        .values(state=DeliveryState.HANDOFF, lease_until=sa.bindparam("until"))
+        .returning(col(Delivery.id))
     )
-    if _changed(session, statement) != 1:
-        raise LeaseLostError(f"delivery {leased.id} is no longer ours to send")
 
 
-def turn_back(session: Session, leased: Leased, *, owner: str, now: datetime) -> None:
-    """Put away a mail that was refused its handoff: who left gets none, any other is looked at again."""
-    person = session.get(Subscriber, leased.subscriber_id)
-    if person is None or person.state != leased.mail.wanted_by:
-        skip(session, {leased.id: SkipReason.NOT_ACTIVE}, owner=owner, now=now)
-    else:
-        release(session, [leased.id], owner=owner, not_before=now + _LOOK_AGAIN)
+def turn_back(session: Session, refused: Sequence[Leased], *, owner: str, now: datetime) -> None:
+    """Put away mails that were refused their handoff: who left gets none, the others are looked at again."""
+    for leased in refused:
+        person = session.get(Subscriber, leased.subscriber_id)
+        if person is None or person.state != leased.mail.wanted_by:
+            skip(session, {leased.id: SkipReason.NOT_ACTIVE}, owner=owner, now=now)
+        else:
+            release(session, [leased.id], owner=owner, not_before=now + _LOOK_AGAIN)
 
 
-def settle(session: Session, leased: Leased, outcome: Outcome, *, owner: str, now: datetime) -> bool:
-    """Write down what became of an attempt; return whether the delivery was still ours.
+def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner: str, now: datetime) -> set[int]:
+    """Write down what became of attempts; return the deliveries that were still ours.
 
     An acceptance that comes after the lease was lost is evidence: it settles ``unknown`` as ``sent``.
     """
+    ask = session.connection().execute
+    found = {row[0]: row for row in ask(_FOR_SETTLING, {"ids": [leased.id for leased, _ in settled]})}
+    known = {row[0] for row in ask(_KNOWN, {"ids": [leased.subscriber_id for leased, _ in settled]})}
+    values, attempts, ours = [], [], set()
+    for leased, outcome in settled:
+        if leased.id not in found:
+            continue  # forgotten meanwhile, with whoever it was for
+        _, state, held_by = found[leased.id]
+        reply = outcome.reply if leased.subscriber_id in known else ""
+        late = state == DeliveryState.UNKNOWN and outcome.state is DeliveryState.SENT
+        if late or (held_by == owner and state in _IN_FLIGHT):
+            ours.add(leased.id)
+            values.append(_settled(leased.id, outcome, reply, now))
+        attempts.append(
+            {
+                "delivery_id": leased.id,
+                "no": leased.attempts,
+                "tried_at": now,
+                "phase": outcome.phase,
+                "outcome": outcome.state,
+                "code": outcome.code,
+                "reply": reply,
+            }
+        )
+    if values:
+        ask(_THIS, values)
+    if attempts:
+        ask(sa.insert(Attempt.__table__), attempts)  # type: ignore[attr-defined]
+    return ours
+
+
+def _settled(delivery_id: int, outcome: Outcome, reply: str, now: datetime) -> dict[str, Any]:
     done = outcome.state is not DeliveryState.DEFERRED
-    # Who was erased meanwhile must not come back in a relay's words.
-    known = session.exec(select(Subscriber.id).where(Subscriber.id == leased.subscriber_id)).first() is not None
-    reply = outcome.reply if known else ""
-    values = {
+    return {
+        "which": delivery_id,
         "state": outcome.state,
         "code": outcome.code,
         "reply": reply,
@@ -180,33 +246,14 @@ def settle(session: Session, leased: Leased, outcome: Outcome, *, owner: str, no
         "lease_owner": None,
         "lease_until": None,
     }
-    statement = sa.update(Delivery).where(col(Delivery.id) == leased.id).values(values)
-    changed = _changed(session, statement.where(*_ours(owner, *_IN_FLIGHT))) == 1
-    if not changed and outcome.state is DeliveryState.SENT:
-        changed = _changed(session, statement.where(col(Delivery.state) == DeliveryState.UNKNOWN)) == 1
-    if not changed and session.get(Delivery, leased.id) is None:
-        return False
-    session.add(
-        Attempt(
-            delivery_id=leased.id,
-            no=leased.attempts,
-            tried_at=now,
-            phase=outcome.phase,
-            outcome=outcome.state,
-            code=outcome.code,
-            reply=reply,
-        ),
-    )
-    return changed
 
 
 def reap(session: Session, now: datetime) -> tuple[int, int]:
     """End leases whose time is over; return how many became ``deferred`` and how many ``unknown``."""
-    over = col(Delivery.lease_until) < now
     gone = {"lease_owner": None, "lease_until": None}
     deferred = (
         sa.update(Delivery)
-        .where(col(Delivery.state) == DeliveryState.LEASED, over)
+        .where(_over(DeliveryState.LEASED, now))
         .values(
             state=DeliveryState.DEFERRED,
             not_before=now,
@@ -216,10 +263,16 @@ def reap(session: Session, now: datetime) -> tuple[int, int]:
     )
     unknown = (
         sa.update(Delivery)
-        .where(col(Delivery.state) == DeliveryState.HANDOFF, over)
+        .where(_over(DeliveryState.HANDOFF, now))
         .values(state=DeliveryState.UNKNOWN, done_at=now, reply="the worker was lost after the handoff", **gone)
     )
     return _changed(session, deferred), _changed(session, unknown)
+
+
+def _over(state: DeliveryState, now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a lease is over, and nobody is just writing to its delivery: to wait for them could be for ever."""
+    over = col(Delivery.state) == state, col(Delivery.lease_until) < now
+    return col(Delivery.id).in_(sa.select(col(Delivery.id)).where(*over).with_for_update(skip_locked=True))
 
 
 def expire(session: Session, now: datetime) -> int:

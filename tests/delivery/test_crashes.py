@@ -83,6 +83,16 @@ def test_worker_killed_at_a_step_of_its_own(
     check(smtp, accounting, most_unknown=1 if point in {"after-handoff", "before-settle"} else 0)
 
 
+@pytest.mark.parametrize("point", ["before-handoff", "after-handoff", "before-settle", "after-settle"])
+def test_worker_killed_with_several_connections_leaves_unknown_no_more_than_were_at_their_dots(
+    point: str, make_app: Callable[..., App], database_url: str, smtp: SmtpServer
+) -> None:
+    later = Later()
+    app, issue_id = issue_for(make_app, database_url, smtp, later)
+    assert end_of(start(app, issue_id, f"{smtp.url}&connections=4", point)) == -signal.SIGKILL
+    check(smtp, recover(app, issue_id, later), most_unknown=4)
+
+
 @pytest.mark.parametrize("step", SEEN_BY_THE_RELAY)
 def test_worker_killed_while_the_relay_watches(
     step: str, make_app: Callable[..., App], database_url: str, smtp: SmtpServer

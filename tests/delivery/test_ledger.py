@@ -15,10 +15,10 @@ from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.ledger import Handoff
 from newsletter.delivery.models import Delivery, SkipReason
 from newsletter.delivery.retry import Phase, accepted, no_reply
 from newsletter.delivery.store import Accounting
-from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue
 from newsletter.subscribers.models import Subscriber
 
@@ -35,18 +35,11 @@ def lease(app: App, issue: Issue, owner: str = "me", limit: int = 3) -> list[led
         return ledger.lease(session, issue.id, owner=owner, now=app.now(), limit=limit)
 
 
-def mark(app: App, leased: ledger.Leased, owner: str = "me") -> None:
+def mark(app: App, leased: ledger.Leased, owner: str = "me") -> bool:
     with app.db.session() as session:
         person = session.get(Subscriber, leased.subscriber_id)
-        ledger.mark_handoff(
-            session,
-            leased,
-            owner=owner,
-            now=app.now(),
-            recipient=person.email if person else "",
-            message_id="<m@x>",
-            selection={"considered": 1, "picks": []},
-        )
+        handoff = Handoff(leased, person.email if person else "", "<m@x>", {"considered": 1, "picks": []})
+        return ledger.mark_handoffs(session, [handoff], owner=owner, now=app.now()) == {leased.id}
 
 
 def states(app: App) -> list[str]:
@@ -83,12 +76,28 @@ def test_a_lost_lease_can_change_nothing(app_on_both: App, issue: Issue, clock: 
     with app_on_both.db.session() as session:
         assert ledger.reap(session, clock.at) == (3, 0)
     again = next(each for each in lease(app_on_both, issue, "quick") if each.id == leased.id)
-    with pytest.raises(LeaseLostError):
-        mark(app_on_both, leased, "slow")
-    mark(app_on_both, again, "quick")
+    assert not mark(app_on_both, leased, "slow")
+    assert mark(app_on_both, again, "quick")
     with app_on_both.db.session() as session:
-        assert not ledger.settle(session, leased, no_reply(Phase.RCPT, "x", 1, 0), owner="slow", now=clock.at)
+        assert not ledger.settle(session, [(leased, no_reply(Phase.RCPT, "x", 1, 0))], owner="slow", now=clock.at)
     assert states(app_on_both)[leased.id - 1] == "handoff"
+
+
+def test_a_mail_printed_for_an_address_that_is_another_readers_by_now_is_not_handed_over(
+    app_on_both: App, issue: Issue
+) -> None:
+    first, second, third = lease(app_on_both, issue)
+    with app_on_both.db.session() as session:
+        people = {each.id: session.get(Subscriber, each.subscriber_id) for each in (first, second, third)}
+        was = {id_: person.email for id_, person in people.items() if person}
+        session.delete(people[second.id])
+    with app_on_both.db.session() as session:
+        moved = session.get(Subscriber, first.subscriber_id)
+        assert moved
+        moved.email = was[second.id]
+    with app_on_both.db.session() as session:
+        handoffs = [Handoff(each, was[each.id], "<m@x>", None) for each in (first, second, third)]
+        assert ledger.mark_handoffs(session, handoffs, owner="me", now=app_on_both.now()) == {third.id}
 
 
 def test_an_expired_handoff_is_unknown_until_late_evidence_settles_it(
@@ -102,7 +111,7 @@ def test_an_expired_handoff_is_unknown_until_late_evidence_settles_it(
     assert states(app_on_both)[leased.id - 1] == "unknown"
     assert leased.id not in {each.id for each in lease(app_on_both, issue, "you", limit=9)}
     with app_on_both.db.session() as session:
-        assert ledger.settle(session, leased, accepted(250, "ok"), owner="me", now=clock.at)
+        assert ledger.settle(session, [(leased, accepted(250, "ok"))], owner="me", now=clock.at)
     assert states(app_on_both)[leased.id - 1] == "sent"
 
 
@@ -110,8 +119,8 @@ def test_a_mail_that_was_sent_cannot_become_anything_else(app_on_both: App, issu
     (leased, *_) = lease(app_on_both, issue)
     mark(app_on_both, leased)
     with app_on_both.db.session() as session:
-        assert ledger.settle(session, leased, accepted(250, "ok"), owner="me", now=clock.at)
-        assert not ledger.settle(session, leased, no_reply(Phase.DOT, "x", 1, 0), owner="me", now=clock.at)
+        assert ledger.settle(session, [(leased, accepted(250, "ok"))], owner="me", now=clock.at)
+        assert not ledger.settle(session, [(leased, no_reply(Phase.DOT, "x", 1, 0))], owner="me", now=clock.at)
     clock.forward(days=3)
     pipeline.sweep(app_on_both)
     assert states(app_on_both)[leased.id - 1] == "sent"

@@ -22,9 +22,13 @@ READERS = 6
 Run = Callable[..., tuple[App, Accounting]]
 
 
-@pytest.fixture
-def run(make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, clock: Clock) -> Run:
+@pytest.fixture(params=["pipelined", "one by one"])
+def run(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, clock: Clock, request: pytest.FixtureRequest
+) -> Run:
     """Deliver an issue to six readers, then again after the waits, until nothing is left or time is over."""
+    if request.param == "one by one":
+        smtp.extensions.remove("PIPELINING")
 
     def run(script: Callable[[str, Session], str | None], *, rounds: int = 3) -> tuple[App, Accounting]:
         app = make_app(sqlite_url, smtp_url=smtp.url.replace("timeout=5", "timeout=1&connections=1"))
@@ -101,6 +105,86 @@ def test_another_final_refusal_fails_and_suppresses_nobody(run: Run, reply: str)
     assert (accounting.sent, accounting.failed) == (READERS - 1, 1)
     with app.db.snapshot() as session:
         assert not session.exec(select(Suppression)).all()
+
+
+def test_a_relay_that_takes_data_for_nobody_is_given_nothing(run: Run, smtp: SmtpServer) -> None:
+    def script(step: str, session: Session) -> str | None:
+        if session.recipient.startswith("reader2@"):
+            return {"rcpt": "550 5.1.1 no such user", "data": "354 go ahead"}.get(step)
+        return None
+
+    _, accounting = run(script)
+    assert (accounting.sent, accounting.failed) == (READERS - 1, 1)
+    assert all(each.data for each in smtp.accepted)
+    assert smtp.connections == 1
+
+
+def test_a_relay_that_takes_a_mail_from_nobody_is_given_nothing(run: Run, smtp: SmtpServer) -> None:
+    steps = Counter[str]()
+
+    def script(step: str, _session: Session) -> str | None:
+        steps[step] += 1
+        return (
+            {"mail": "451 4.3.0 not now", "rcpt": "250 2.1.5 ok", "data": "354 go ahead"}.get(step)
+            if steps["mail"] == 3
+            else None
+        )
+
+    _, accounting = run(script)
+    assert accounting.sent == READERS
+    assert all(each.data for each in smtp.accepted)
+    assert len(set(smtp.recipients())) == len(smtp.recipients()) == READERS
+
+
+@pytest.mark.parametrize("step", ["rcpt", "data"])
+def test_a_reply_to_the_dot_before_the_dot_is_believed_by_nobody(run: Run, smtp: SmtpServer, step: str) -> None:
+    passed = Counter[str]()
+
+    def script(seen: str, _session: Session) -> str | None:
+        passed[seen] += 1
+        if passed[seen] != 3:
+            return None
+        early = {"rcpt": "250 2.1.5 ok\r\n354 go ahead\r\n250 taken", "data": "354 go ahead\r\n250 taken already"}
+        return early.get(seen) if seen == step else "554 5.6.0 no" if seen == "dot" else None
+
+    _, accounting = run(script, rounds=1)
+    assert accounting.sent == len(smtp.accepted)
+
+
+@pytest.mark.parametrize("more", ["250 2.1.0 ok", "421 4.4.2 you took too long"])
+def test_what_a_relay_says_out_of_turn_is_no_answer_to_the_next_mail(run: Run, smtp: SmtpServer, more: str) -> None:
+    app, accounting = run(once("accepted", f"250 2.0.0 taken\r\n{more}"), rounds=1)
+    assert accounting.sent == READERS
+    assert smtp.connections == 2
+    with app.db.snapshot() as session:
+        assert len(session.exec(select(Attempt)).all()) == READERS
+
+
+def test_a_reply_that_is_neither_yes_nor_no_sends_no_empty_mail(run: Run, smtp: SmtpServer) -> None:
+    _, accounting = run(for_reader(2, "rcpt", "252 2.1.5 cannot verify, will try"))
+    assert (accounting.sent, accounting.deferred) == (READERS - 1, 1)
+    assert all(each.data for each in smtp.accepted)
+    assert len(smtp.accepted) == READERS - 1
+
+
+def test_a_relay_that_forgets_the_other_replies_after_a_refusal_is_not_waited_for_long(
+    run: Run, smtp: SmtpServer
+) -> None:
+    def script(step: str, session: Session) -> str | None:
+        if session.recipient.startswith("reader2@"):
+            return {"rcpt": "550 5.1.1 no such user", "data": "hang"}.get(step)
+        return None
+
+    _, accounting = run(script, rounds=1)
+    assert (accounting.sent, accounting.failed) == (READERS - 1, 1)
+
+
+def test_a_reply_may_hold_anything_that_is_text(run: Run) -> None:
+    app, accounting = run(once("rcpt", "450 4.2.1 b\0sy \x1b[31m \u202e"))
+    assert accounting.sent == READERS
+    with app.db.snapshot() as session:
+        [deferred] = session.exec(select(Attempt).where(Attempt.outcome == "deferred"))
+    assert "\0" not in deferred.reply
 
 
 def test_a_relay_that_refuses_us_stops_the_issue_and_loses_nobody(run: Run, smtp: SmtpServer, clock: Clock) -> None:

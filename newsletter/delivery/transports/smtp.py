@@ -23,6 +23,7 @@ from newsletter.settings import Relay
 _DOT_TIMEOUT_SECONDS = 600.0  # RFC 5321, section 4.5.3.2.6: a shorter one makes duplicates
 _DATA_TIMEOUT_SECONDS = 120.0
 _BLOCK_TIMEOUT_SECONDS = 180.0
+_AFTER_REFUSAL_SECONDS = 10.0  # for the replies that are still owed: some relays forget them
 _REFUSALS = 3
 _IDLE_SECONDS = 60.0  # a relay may have closed a connection that was silent for longer
 
@@ -128,6 +129,8 @@ class Connection:
         """
         if self._smtp is not None and clock.monotonic() - self._used_at > _IDLE_SECONDS:
             self.quit()
+        elif self._smtp is not None and _heard(self._smtp):
+            self.drop()  # what it says, or that it hung up, is about no mail of ours
         try:
             self._smtp = self._smtp or _open(self._relay, self._context)
         except smtplib.SMTPResponseException as exc:
@@ -154,9 +157,17 @@ class Connection:
     def _dialogue(self, smtp: smtplib.SMTP, outgoing: Outgoing, marks: Marks) -> Iterator[tuple[Phase, int, str]]:
         """Yield each phase with its reply; the caller stops asking at the first one that is not as expected."""
         limit = self._relay.timeout_seconds
-        yield Phase.MAIL, *_ask(smtp, Phase.MAIL, f"MAIL FROM:<{outgoing.sender}>", limit)
-        yield Phase.RCPT, *_ask(smtp, Phase.RCPT, f"RCPT TO:<{outgoing.recipient}>", limit)
-        yield Phase.DATA, *_ask(smtp, Phase.DATA, "DATA", min(limit, _DATA_TIMEOUT_SECONDS))
+        commands = {
+            Phase.MAIL: f"MAIL FROM:<{outgoing.sender}>",
+            Phase.RCPT: f"RCPT TO:<{outgoing.recipient}>",
+            Phase.DATA: "DATA",
+        }
+        if smtp.has_extn("pipelining"):
+            yield from self._pipelined(smtp, commands, limit)
+        else:
+            for phase, command in commands.items():
+                _send(smtp, phase, command, limit)
+                yield phase, *_reply(smtp, phase, _patience(phase, limit))
         _send(smtp, Phase.BODY, dot_stuffed(outgoing.message), min(limit, _BLOCK_TIMEOUT_SECONDS))
         if _heard(smtp):
             # The relay has given up on us before the dot: nothing was accepted.
@@ -167,13 +178,51 @@ class Connection:
         patience = _DOT_TIMEOUT_SECONDS if limit >= _BLOCK_TIMEOUT_SECONDS else limit
         yield Phase.DOT, *_reply(smtp, Phase.DOT, patience)
 
+    def _pipelined(
+        self, smtp: smtplib.SMTP, commands: dict[Phase, str], limit: float
+    ) -> Iterator[tuple[Phase, int, str]]:
+        """Send commands at once and yield their replies, the first refusal after all others (RFC 2920, section 3.1)."""
+        _send(smtp, Phase.MAIL, "\r\n".join(commands.values()), limit)
+        refusal: tuple[Phase, int, str] | None = None
+        for phase in commands:
+            try:
+                code, reply = _reply(smtp, phase, _patience(phase, limit))
+            except _PhaseError:
+                if refusal is None:
+                    raise
+                self.drop()
+                break
+            if refusal is None and _expected(phase, code):
+                yield phase, code, reply
+            elif refusal is None:
+                refusal = phase, code, reply
+                limit = min(limit, _AFTER_REFUSAL_SECONDS)
+                if code == 421:  # the relay hangs up
+                    break
+            elif phase is Phase.DATA and _expected(phase, code):
+                self._end_data(smtp, refusal[0], refusal[1], limit)
+        if refusal is not None:
+            yield refusal
+
+    def _end_data(self, smtp: smtplib.SMTP, refused: Phase, code: int, limit: float) -> None:
+        """Go on after a relay that wants the message although nobody is to get it: a dot alone ends that."""
+        if refused is not Phase.RCPT or not 400 <= code < 600:
+            self.drop()  # there may be a recipient, who must get no empty mail
+            return
+        try:
+            _send(smtp, Phase.DATA, ".", limit)
+            _reply(smtp, Phase.DATA, limit)
+        except _PhaseError:
+            self.drop()
+
     def _refused(self, phase: Phase, code: int, reply: str, attempts: int, spread: float) -> Outcome:
         outcome = refused(phase, code, reply, attempts, spread)
         if outcome.close:
             self.drop()
         elif self._smtp is not None and phase is not Phase.DOT:
             try:
-                self._smtp.rset()
+                if self._smtp.rset()[0] != 250:
+                    self.drop()
             except (OSError, smtplib.SMTPException):
                 self.drop()
         return outcome
@@ -269,15 +318,15 @@ def _expected(phase: Phase, code: int) -> bool:
     return code == 354 if phase is Phase.DATA else code in {250, 251} if phase is Phase.RCPT else code == 250
 
 
-def _ask(smtp: smtplib.SMTP, phase: Phase, command: str, limit: float) -> tuple[int, str]:
-    _send(smtp, phase, command.encode("ascii") + b"\r\n", limit)
-    return _reply(smtp, phase, limit)
+def _patience(phase: Phase, limit: float) -> float:
+    return min(limit, _DATA_TIMEOUT_SECONDS) if phase is Phase.DATA else limit
 
 
-def _send(smtp: smtplib.SMTP, phase: Phase, data: bytes, limit: float) -> None:
+def _send(smtp: smtplib.SMTP, phase: Phase, data: bytes | str, limit: float) -> None:
+    line = data if isinstance(data, bytes) else data.encode("ascii") + b"\r\n"
     try:
         smtp.sock.settimeout(limit)  # type: ignore[union-attr]
-        smtp.sock.sendall(data)  # type: ignore[union-attr]
+        smtp.sock.sendall(line)  # type: ignore[union-attr]
     except (OSError, AttributeError) as exc:
         raise _PhaseError(phase, _why(exc)) from exc
 
@@ -294,18 +343,26 @@ def _reply(smtp: smtplib.SMTP, phase: Phase, limit: float) -> tuple[int, str]:
 
 
 def _heard(smtp: smtplib.SMTP) -> bool:
-    sock = smtp.sock
-    if sock is None:
+    """Return whether the relay says something, or has hung up, although it is our turn."""
+    sock, file = smtp.sock, smtp.file
+    if sock is None or file is None:
         return True
-    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+    try:
+        # TLS session tickets make a socket readable without a reply in it; they come right after the
+        # handshake and are read with the replies before this.
+        if (isinstance(sock, ssl.SSLSocket) and sock.pending()) or select.select([sock], [], [], 0)[0]:
+            return True
+        sock.settimeout(0)
+        return bool(file.peek(1))  # read already, with the reply before it
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:
         return True
-    # TLS session tickets make a socket readable without a reply in it; they come right after the
-    # handshake and are read with the replies before this.
-    return bool(select.select([sock], [], [], 0)[0])
 
 
 def _text(reply: object) -> str:
-    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+    said = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+    return said.replace("\0", "")  # which PostgreSQL does not keep
 
 
 def _why(exc: Exception) -> str:
