@@ -34,7 +34,8 @@ NOW = datetime(2026, 8, 5, 9, 0, tzinfo=UTC)
 freezegun.configure(
     extend_ignore_list=["sqlalchemy", "numpy", "scipy", "celery", "kombu", "pydantic", "hypothesis", "playwright"]
 )
-hypothesis_settings.register_profile("suite", max_examples=40, deadline=None)
+hypothesis_settings.register_profile("suite", max_examples=25, deadline=None)
+hypothesis_settings.register_profile("thorough", max_examples=1_000, deadline=None)
 hypothesis_settings.load_profile("suite")
 
 
@@ -51,6 +52,7 @@ def pytest_collection_finish() -> None:
     """Let the collector of garbage pass over what stays until the end: libraries, and thousands of tests."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def pytest_report_header() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -40,12 +41,16 @@ def client(running: App) -> TestClient:
 
 def run(app: App, clock: Clock, *, until: datetime, step: timedelta = timedelta(hours=1)) -> None:
     """Tick until an instant, with three new papers each midnight (UTC)."""
+    woken: list[int | None] = []
+    ticking = replace(app, wake=woken.append)
     while clock.at < until:
         if clock.at.hour == 0:
             add_papers(app, [paper(clock.at, number) for number in range(3)])
-        pipeline.tick(app)
-        for issue_id in pipeline.sweep(app):
-            pipeline.deliver(app, issue_id)
+        pipeline.tick(ticking)
+        if woken:
+            for issue_id in pipeline.sweep(app):
+                pipeline.deliver(app, issue_id)
+            woken.clear()
         clock.at += step
 
 
