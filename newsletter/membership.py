@@ -307,22 +307,8 @@ def _welcome(session: Session, person: Subscriber, sign_up: SignUp, now: datetim
 
 
 def _ask_on_operators_word(session: Session, people: Mapping[int, str], now: datetime) -> None:
-    rows = [
-        SignUp(
-            email=email,
-            email_hash=mailbox_hash(email),
-            domain="",
-            client="",
-            entry=EntryPoint.OPERATOR,
-            asked_at=now,
-            not_before=now,
-            mail=Mail.CONFIRMATION,
-            outcome=Outcome.MAILED,
-            mailed_at=now,
-            subscriber_id=subscriber_id,
-        ).model_dump(exclude={"id"})
-        for subscriber_id, email in people.items()
-    ]
+    made = (intake.of_ours(email, EntryPoint.OPERATOR, Mail.CONFIRMATION, now, id_) for id_, email in people.items())
+    rows = [each.model_dump(exclude={"id"}) for each in made]
     about = intake.write_mailed(session, rows)
     once = {subscriber_id: str(sign_up_id) for subscriber_id, sign_up_id in about.items()}
     deliveries.queue_notices(session, Mail.CONFIRMATION, once, now=now, within=_NOTICE_WITHIN, about=about)

@@ -19,12 +19,12 @@ from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
 from newsletter.papers.pasted import PastedPaper
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.addresses import address_hash, address_key, mailbox_hash
+from newsletter.subscribers.addresses import address_hash, address_key
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import Act
 from newsletter.subscribers.intake import store as intake
 from newsletter.subscribers.intake.limits import ADDRESS_DAY, ADDRESS_MONTH
-from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
+from newsletter.subscribers.intake.models import EntryPoint
 from newsletter.subscribers.models import ERASED, State, Subscriber
 from newsletter.subscribers.preferences import Preferences, parse_preferences
 from newsletter.subscribers.ratings import store as ratings
@@ -213,18 +213,8 @@ def ask_address(app: App, subscriber_id: int, email: str) -> None:
 
 def _may_be_mailed(session: Session, email: str, now: datetime) -> bool:
     """Return whether an address whose owner has not said anything may be mailed, and count the mail."""
-    asking = SignUp(
-        email="",
-        email_hash=mailbox_hash(email),
-        domain="",
-        client="",
-        entry=EntryPoint.ADDRESS,
-        asked_at=now,
-        not_before=now,
-        mail=Mail.NEW_ADDRESS,
-        outcome=Outcome.MAILED,
-        mailed_at=now,
-    )
+    asking = intake.of_ours(email, EntryPoint.ADDRESS, Mail.NEW_ADDRESS, now)
+    asking.email = ""  # it is nobody's wish yet to be known here
     mailed = intake.mailed(session, asking, now)
     if mailed.address_day >= ADDRESS_DAY or mailed.address_month >= ADDRESS_MONTH:
         return False

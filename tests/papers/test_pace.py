@@ -231,8 +231,9 @@ def test_a_turn_outlasts_every_request() -> None:
 
 
 def test_hosts_do_not_wait_for_each_other(db: Database) -> None:
-    with DatabasePace(db, "arxiv").turn(), DatabasePace(db, "rss", patience_seconds=0).turn():
-        pass
+    with DatabasePace(db, "arxiv").turn(), DatabasePace(db, "rss", patience_seconds=0).turn(), db.snapshot() as session:
+        holders = session.exec(select(Turn.holder).where(Turn.held_until > clock.now())).all()
+    assert len(set(holders)) == 2
 
 
 def test_nobody_waits_for_ever(db: Database) -> None:
@@ -265,7 +266,7 @@ def test_a_clock_that_was_set_back_stops_nobody(db: Database) -> None:
     with db.session() as session:
         session.execute(sa.update(Turn).values(held_until=clock.now() + timedelta(days=1)))
     with DatabasePace(db, "arxiv", patience_seconds=0).turn():
-        pass
+        assert held(db).held_until < clock.now() + timedelta(hours=1)
 
 
 def test_a_database_that_went_away_does_not_cost_the_answer(db: Database) -> None:
@@ -276,7 +277,7 @@ def test_a_database_that_went_away_does_not_cost_the_answer(db: Database) -> Non
 
 def test_nothing_is_locked_while_one_asks(db: Database) -> None:
     with DatabasePace(db, "arxiv").turn(), db.session() as session:
-        session.execute(sa.update(Turn).values(name="arxiv"))
+        assert session.execute(sa.update(Turn).values(name="arxiv")).rowcount == 1  # type: ignore[attr-defined]
 
 
 class Everybody:

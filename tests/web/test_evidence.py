@@ -146,6 +146,7 @@ def test_a_stamp_from_the_future_is_forged(app: App, clock: Clock) -> None:
     for minutes in (-1, -60):
         clock.forward(minutes=minutes)
         wants_another_press(visitor(app), stamp=stamp)
+    assert sign_ups(app) == []
 
 
 def test_a_stamp_of_the_key_before_is_still_good(make_app: Callable[..., App], sqlite_url: str, clock: Clock) -> None:
