@@ -28,6 +28,7 @@ from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
 from newsletter.subscribers.models import ERASED, Entry, State, Subscriber
 from newsletter.subscribers.preferences import Cadence, Preferences
 from newsletter.tracking import record
+from newsletter.tracking import store as events
 
 _log = logs.get(__name__)
 CONFIRM_WITHIN = timedelta(days=7)  # a sign-up on Friday can still be confirmed on Monday
@@ -36,6 +37,7 @@ RETURN_WITHIN = timedelta(days=1)
 _NOTICE_WITHIN = timedelta(days=2)
 _FIRST_ISSUE_FROM = timedelta(days=3)  # older ones are no news to anybody
 _PAUSE = timedelta(weeks=4)
+_EVENTS_KEPT = timedelta(days=90)
 _BATCH = 20  # requests in one transaction: nobody else writes while it lasts
 _REMINDED = 100
 _PURGED = 200  # people, the same
@@ -232,6 +234,7 @@ def purge(app: App) -> int:
     with app.db.session() as session:
         intake.forget_old(session, now, CONFIRM_WITHIN)
         steering.forget_old(session, now)
+        events.forget_old(session, now - _EVENTS_KEPT)
     forget_deleted(app.db)
     return gone
 

@@ -21,6 +21,8 @@ from newsletter.subscribers.models import Entry, State
 from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.ratings.models import Rating, Said
 from newsletter.tables import TABLES
+from newsletter.tracking import store as events
+from newsletter.tracking.models import Event, Kind
 from newsletter.web import create_web
 
 ADA = "ada@example.org"
@@ -231,6 +233,28 @@ def counts(app: App) -> tuple[int, int, int]:
     with app.db.snapshot() as session:
         found = [len(session.exec(select(each)).all()) for each in (Rating, PreferenceChange, AddressChange)]
     return found[0], found[1], found[2]
+
+
+def test_what_a_reader_opened_and_clicked_is_forgotten_after_ninety_days_but_what_names_nobody(
+    app_on_both: App, clock: Clock
+) -> None:
+    [id_] = add_readers(app_on_both, 1)
+    with app_on_both.db.session() as session:
+        for who in (0, id_):
+            events.record(session, Kind.OPENED, clock.at, issue_id=1, subscriber_id=who)
+            events.record(
+                session, Kind.CLICKED, clock.at - timedelta(days=1), issue_id=1, subscriber_id=who, paper_id=1
+            )
+
+    def left() -> list[tuple[int, str]]:
+        pipeline.tidy(app_on_both)
+        with app_on_both.db.snapshot() as session:
+            return sorted(session.exec(select(Event.subscriber_id, Event.kind)))
+
+    clock.forward(days=89, hours=1)
+    assert left() == [(0, "clicked"), (0, "opened"), (id_, "opened")]
+    clock.forward(days=1)
+    assert left() == [(0, "clicked"), (0, "opened")]
 
 
 def test_tidying_twice_changes_nothing_and_hurts_nobody_who_is_active(app_on_both: App, clock: Clock) -> None:

@@ -68,3 +68,8 @@ def of_reader(session: Session, subscriber_id: int) -> Sequence[Event]:
 def forget(session: Session, subscriber_id: int) -> None:
     """Delete what came from a reader."""
     session.execute(sa.delete(Event).where(col(Event.subscriber_id) == subscriber_id))
+
+
+def forget_old(session: Session, before: datetime) -> None:
+    """Delete what came from readers long ago; what counts for an issue and names nobody stays."""
+    session.execute(sa.delete(Event).where(col(Event.subscriber_id) != 0, col(Event.last_at) < before))
