@@ -300,9 +300,9 @@ def _welcome(session: Session, person: Subscriber, sign_up: SignUp, now: datetim
     steering.like_all(session, person, [PastedPaper(*each) for each in sign_up.liked], now)
     subscribers.lift_suppression(session, person.email, ERASED)
     sign_up.outcome = Outcome.CONFIRMED
+    person.paused_from = person.paused_until = None  # who signs up wants mail now, whatever they wanted before
     issue = issues.latest_open(session, now - _FIRST_ISSUE_FROM)
-    if issue is not None:
-        deliveries.queue_one(session, issue.id or 0, person.id or 0, now=now)
+    if issue is not None and deliveries.queue_one(session, issue.id or 0, person.id or 0, now=now):
         return issue.id
     once = {person.id or 0: now.isoformat()}
     deliveries.queue_notices(session, Mail.WELCOME, once, now=now, within=_NOTICE_WITHIN)

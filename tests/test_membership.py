@@ -1,13 +1,14 @@
 """Readers join and leave: what each step does, and which mails it asks for, on both databases."""
 
 from collections.abc import Iterable
+from datetime import date
 
 import pytest
 from fakes import Clock
-from samples import add_papers, joined, mails_of, open_and_queue, record, sign_up
+from samples import add_papers, add_readers, joined, mails_of, open_and_queue, paper_ids_in, record, sign_up
 from sqlmodel import select
 
-from newsletter import membership, pipeline
+from newsletter import membership, pipeline, steering
 from newsletter.app import App
 from newsletter.delivery.models import Delivery, Mail
 from newsletter.membership import Asking
@@ -241,3 +242,27 @@ def test_import_that_fails_half_way_leaves_nothing_behind(app_on_both: App) -> N
     with app_on_both.db.snapshot() as session:
         assert list(store.every(session)) == []
     assert mails(app_on_both) == []
+
+
+def test_who_signs_up_again_gets_what_the_page_promises(app_on_both: App, clock: Clock) -> None:
+    """The issue that was skipped while they were away, or a welcome if they have had it; and no old pause holds it."""
+    add_papers(app_on_both, [record(number) for number in range(1, 4)])
+    gone, paused, had = add_readers(app_on_both, 3)
+    steering.pause(app_on_both, paused, date(2026, 9, 30))
+    membership.unsubscribe(app_on_both, [paused])
+    issue = open_and_queue(app_on_both)
+    membership.unsubscribe(app_on_both, [gone])
+    mails_of(app_on_both)
+    membership.unsubscribe(app_on_both, [had])
+    promised = []
+    for number in range(3):
+        clock.forward(hours=1)
+        done = membership.confirm(app_on_both, sign_up(app_on_both, f"reader{number}@example.org", client=str(number)))
+        assert done
+        promised.append(done.first)
+        pipeline.deliver(app_on_both, issue.id)
+    assert promised == [True, True, False]
+    subjects = [str(mail["subject"]) for mail in mails_of(app_on_both, "reader2@example.org")]
+    assert "Welcome" in subjects[-1]
+    for number in range(2):
+        assert any(paper_ids_in(mail) for mail in mails_of(app_on_both, f"reader{number}@example.org"))

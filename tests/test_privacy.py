@@ -23,7 +23,7 @@ from newsletter.papers.pasted import PastedPaper, read_pasted
 from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.addresses import address_hash
-from newsletter.subscribers.changes.models import Consent
+from newsletter.subscribers.changes.models import AddressChange, Consent
 from newsletter.subscribers.models import Entry, State, Suppression
 from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.ratings.models import Rating
@@ -353,3 +353,15 @@ def test_strangers_cannot_be_mailed_more_often_about_moving_than_about_signing_u
             clock.forward(minutes=1)
             steering.ask_address(app, id_, "stranger@example.org")
     assert len(mails_of(app, "stranger@example.org")) == 1
+
+
+def test_erasing_leaves_other_peoples_sign_ups_alone(app_on_both: App, both: TestClient) -> None:
+    [id_] = add_readers(app_on_both, 1)
+    steering.ask_address(app_on_both, id_, "new@example.org")
+    with app_on_both.db.snapshot() as session:
+        [asked] = session.exec(select(AddressChange.id))
+    steering.move(app_on_both, asked or 0)
+    membership.ask(app_on_both, Asking("reader0@example.org", Preferences(), client="the address's next owner"))
+    [path] = paths_in(mails_of(app_on_both, "reader0@example.org")[-1], "confirm")
+    privacy.erase(app_on_both, id_)
+    assert both.post(path).status_code == 200

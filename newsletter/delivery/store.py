@@ -107,20 +107,30 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
     return len(session.execute(statement.returning(Delivery.id)).all())
 
 
-def queue_one(session: Session, issue_id: int, subscriber_id: int, *, now: datetime) -> None:
-    """Queue an issue for one reader, whatever their hour."""
-    values = {
+def queue_one(session: Session, issue_id: int, subscriber_id: int, *, now: datetime) -> bool:
+    """Queue an issue for one reader, whatever their hour; return whether it comes: ``False`` if they have had it.
+
+    One that was skipped, since they had left or were barred, is queued again.
+    """
+    again = {
+        "state": DeliveryState.QUEUED,
+        "skip_reason": None,
+        "not_before": now,
+        "expires_at": now + SEND_WITHIN,
+        "done_at": None,
+    }
+    fresh = {
         "subscriber_id": subscriber_id,
         "mail": Mail.DIGEST,
         "issue_id": issue_id,
-        "state": DeliveryState.QUEUED,
         "attempts": 0,
         "queued_at": now,
-        "not_before": now,
-        "expires_at": now + SEND_WITHIN,
     }
-    statement = insert(session, Delivery).values(values)
-    session.execute(statement.on_conflict_do_nothing(index_elements=["issue_id", "subscriber_id"]))
+    statement = insert(session, Delivery).values(fresh | again)
+    statement = statement.on_conflict_do_update(
+        index_elements=["issue_id", "subscriber_id"], set_=again, where=col(Delivery.state) == DeliveryState.SKIPPED
+    )
+    return session.execute(statement.returning(col(Delivery.id))).first() is not None
 
 
 def queue_notices(

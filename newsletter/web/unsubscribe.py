@@ -78,10 +78,10 @@ def _erase(app: App, show: Show, token: str, sure: bool) -> HTMLResponse:
     if person is None:
         return show("erased.html")
     show = show.speaking(person.language)
-    if not sure:
+    if not sure and subscribers.left_then(person, signed.at):
         wrong = show.say("Please tick the box if you are sure.")
         return show("unsubscribed.html", 400, back="", offers=(), erase=f"/erase/{token}", wrong=wrong)
-    if not privacy.erase(app, signed.id, left_at=signed.at):
+    if not sure or not privacy.erase(app, signed.id, left_at=signed.at):
         raise TokenError("this link is not valid")  # they have come back, or left again since
     return show("erased.html")
 

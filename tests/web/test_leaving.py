@@ -160,6 +160,7 @@ def test_who_came_back_or_left_once_more_is_not_erased_by_the_page_from_before(a
     page = client.post(leave(app, id_)).text
     client.post(back(page))
     assert client.post(erase_path(page), data=SURE).status_code == 404
+    assert client.post(erase_path(page)).status_code == 404, "nor told that they are unsubscribed"
     clock.forward(hours=3)
     again = client.post(leave(app, id_)).text
     assert client.post(erase_path(page), data=SURE).status_code == 404

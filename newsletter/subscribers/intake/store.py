@@ -141,21 +141,23 @@ def forget_old(session: Session, now: datetime, keep: timedelta) -> None:
 
 def forget(session: Session, subscriber_id: int, email_hashes: Sequence[str]) -> None:
     """Forget all that was asked for addresses but when it was: who is erased must not be mailed all the more."""
-    theirs = sa.or_(col(SignUp.subscriber_id) == subscriber_id, col(SignUp.email_hash).in_(email_hashes))
+    theirs = _theirs(subscriber_id, email_hashes)
     session.execute(sa.update(SignUp).where(theirs).values(_BLANK | {"subscriber_id": None}))
 
 
 def of_address(session: Session, subscriber_id: int, email_hash: str) -> Sequence[SignUp]:
     """Return what was asked for an address, oldest first."""
-    return session.exec(select(SignUp).where(_theirs(subscriber_id, email_hash)).order_by(col(SignUp.id))).all()
+    return session.exec(select(SignUp).where(_theirs(subscriber_id, [email_hash])).order_by(col(SignUp.id))).all()
 
 
 def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return col(SignUp.outcome) == Outcome.NEW, col(SignUp.not_before) <= now
 
 
-def _theirs(subscriber_id: int, email_hash: str) -> sa.ColumnElement[bool]:
-    return sa.or_(col(SignUp.subscriber_id) == subscriber_id, col(SignUp.email_hash) == email_hash)
+def _theirs(subscriber_id: int, email_hashes: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whether a request is a subscriber's: of one mailbox, or of an address that moved, others may ask as well."""
+    nobodys = sa.and_(col(SignUp.subscriber_id).is_(None), col(SignUp.email_hash).in_(email_hashes))
+    return sa.or_(col(SignUp.subscriber_id) == subscriber_id, nobodys)
 
 
 def _count(session: Session, *where: Any) -> int:  # noqa: ANN401  SQLAlchemy's conditions
