@@ -89,8 +89,8 @@ def paths(made: dict[Purpose, str]) -> list[tuple[Purpose, str, str]]:
         (Purpose.PREFERENCES, "GET", f"{preferences}/export"),
         *((Purpose.PREFERENCES, "POST", f"{preferences}/{step}") for step in steps),
         (Purpose.FEEDBACK, "POST", f"/f/{made[Purpose.FEEDBACK]}/1/undo"),
-        (Purpose.RETURN, "POST", f"/back/{made[Purpose.RETURN]}"),
         (Purpose.ERASE, "POST", f"/erase/{made[Purpose.ERASE]}"),
+        (Purpose.RETURN, "POST", f"/back/{made[Purpose.RETURN]}"),
         (Purpose.READ, "GET", f"/c/{made[Purpose.READ]}/1/page"),
     ]
 
