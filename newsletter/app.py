@@ -46,7 +46,6 @@ _SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
     "medrxiv": lambda web, settings, _: Biorxiv(web, settings.biorxiv_url, "medrxiv"),
     "feed": lambda web, _, what: Feed(web, what),
 }
-_PER_CONNECTION = 20  # at 6 seconds a mail they are done within a lease of 2 minutes
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,8 @@ class App:
 
     @cached_property
     def batch(self) -> int:
-        """How many deliveries are leased at once: no more than a slow relay can take before the lease ends."""
-        relay = self.settings.relay
-        return min(_BATCH, _PER_CONNECTION * relay.connections) if relay else _BATCH
+        """How many deliveries are leased at once: so many that what a batch costs by itself does not count."""
+        return _BATCH
 
     @cached_property
     def identity(self) -> Identity:
@@ -112,7 +110,7 @@ def build_app(
 
     :raises SettingsError: no templates where they should be, or a secret that cannot be kept.
     """
-    relay, stopping = settings.relay, Event()
+    relays, stopping = settings.relays, Event()
     db = Database(settings.database_url)
     web = _web(settings, db, _waiting(stopping))
     return App(
@@ -121,7 +119,7 @@ def build_app(
         now=now,
         signer=Signer(_keys(settings)),
         templates=Templates(settings.templates_dir),
-        transport=SmtpTransport(relay, stopping=stopping) if relay else Outbox(settings.outbox_dir),
+        transport=SmtpTransport(relays, stopping=stopping) if relays else Outbox(settings.outbox_dir),
         sources=_sources(settings, web),
         details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
         wake=wake or (lambda _issue_id: None),

@@ -24,7 +24,7 @@ from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
 
-LEASE = timedelta(minutes=2)  # how long the mails of a worker that died wait
+LEASE = timedelta(seconds=30)  # how long the mails of a worker that died wait; a living one renews it
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _LOOK_AGAIN = timedelta(minutes=1)
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
@@ -128,6 +128,14 @@ def release(session: Session, ids: Sequence[int], *, owner: str, not_before: dat
             lease_owner=None,
             lease_until=None,
         ),
+    )
+
+
+def renew(session: Session, *, owner: str, now: datetime) -> None:
+    """Keep for longer what `owner` has leased and not handed over yet."""
+    session.execute(
+        sa.update(Delivery).where(*_ours(owner, DeliveryState.LEASED)).values(lease_until=now + LEASE),
+        execution_options={"synchronize_session": False},
     )
 
 

@@ -13,8 +13,9 @@ from dataclasses import replace
 from newsletter import logs, pipeline
 from newsletter.app import build_app
 from newsletter.delivery import ledger
+from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.retry import Outcome
-from newsletter.delivery.transports import Marks, Outgoing, Transport, Untried
+from newsletter.delivery.transports import Marks, Outgoing, Told, Transport, Untried
 from newsletter.settings import Settings
 
 # Each process is forked off one that has everything imported: a second and a half saved for each.
@@ -38,18 +39,25 @@ class Point:
 class CrashingMarks:
     """The ledger's marks with points around them."""
 
-    def __init__(self, marks: Marks, point: Point) -> None:
+    def __init__(self, marks: LedgerMarks, point: Point) -> None:
         self._marks, self._point = marks, point
 
-    def handoff(self, outgoing: Outgoing) -> None:
+    def handoff(self, outgoing: Outgoing, told: Told) -> None:
+        def and_then(ours: bool | Exception) -> None:
+            self._point("after-handoff")
+            told(ours)
+
         self._point("before-handoff")
-        self._marks.handoff(outgoing)
-        self._point("after-handoff")
+        self._marks.handoff(outgoing, and_then)
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         self._point("before-settle")
         self._marks.settle(outgoing, outcome)
+        self._marks.flush()
         self._point("after-settle")
+
+    def beat(self) -> None:
+        self._marks.beat()
 
 
 class CrashingTransport:
@@ -59,6 +67,7 @@ class CrashingTransport:
         self._transport, self._point = transport, point
 
     def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
+        assert isinstance(marks, LedgerMarks)
         self._point("printed")
         return self._transport.deliver(batch, CrashingMarks(marks, self._point))
 

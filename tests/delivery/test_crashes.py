@@ -116,7 +116,8 @@ def test_worker_killed_while_the_relay_watches(
     assert end_of(worker[0]) == -signal.SIGKILL
     smtp.script = lambda _step, _session: None
     accounting = recover(app, issue_id, later)
-    check(smtp, accounting, most_unknown=1 if step in {"dot", "accepted"} else 0)
+    # The envelope goes out behind another mail's dot, whose outcome may not be written down yet.
+    check(smtp, accounting, most_unknown=0 if step in {"connect", "ehlo"} else 1)
 
 
 def test_two_workers_share_an_issue_and_nobody_is_mailed_twice(

@@ -79,10 +79,8 @@ def relay(certificate: tuple[Path, Path]) -> Iterator[tuple[Controller, Inbox]]:
 
 
 def deliver(app: App, trusted: Path | None) -> Delivery:
-    relay = app.settings.relay
-    assert relay is not None
     context = ssl.create_default_context(cafile=str(trusted) if trusted else None)
-    app = replace(app, transport=SmtpTransport(relay, tls=context))
+    app = replace(app, transport=SmtpTransport(app.settings.relays, tls=context))
     add_papers(app, [record(1)])
     add_readers(app, 1)
     issue = open_and_queue(app)

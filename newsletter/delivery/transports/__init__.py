@@ -1,6 +1,6 @@
 """Transports: our side of handing a message over. All keep the same promise to the ledger."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,17 +24,24 @@ class Outgoing:
     selection: dict[str, object] | None
 
 
+Told = Callable[[bool | Exception], None]
+
+
 class Marks(Protocol):
-    """The ledger as a transport sees it; both calls commit before they return."""
+    """The ledger as a transport sees it."""
 
-    def handoff(self, outgoing: Outgoing) -> None:
-        """Say that the other side may have the message from now on.
+    def handoff(self, outgoing: Outgoing, told: Told) -> None:
+        """Have it committed that the other side may have the message from now on.
 
-        :raises LeaseLostError: it must not get it: close the connection.
+        :param told: hears, on another thread, True once that is so; False when the other side must not
+            get it, and an exception when nothing can be written: then the connection must be closed.
         """
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
-        """Say what became of the message."""
+        """Have it written down what became of the message; what is told first is written first."""
+
+    def beat(self) -> None:
+        """Say that the transport is alive: the leases of what it still holds are kept as long as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class Transport(Protocol):
     """Hands messages over."""
 
     def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
-        """Hand over a batch and settle each message; return those that were not tried.
+        """Hand over all messages and settle each; return those that were taken from `batch` and not tried.
 
         For each message: everything but the last step, then `Marks.handoff`, then the last step, then
         `Marks.settle`. After an outcome that says ``stop`` the rest is not tried.
