@@ -1,8 +1,11 @@
 """What a relay can do to us: each answer, silence and lie ends in the right state, and nobody is mailed twice."""
 
+import email
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable
+from email import policy
 
 import pytest
 from fakes import Clock, Session, SmtpServer
@@ -14,7 +17,6 @@ from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.delivery.store import Accounting
-from newsletter.delivery.transports.connection import dot_stuffed
 from newsletter.issues.models import Issue
 from newsletter.subscribers.models import Suppression
 
@@ -283,12 +285,18 @@ def test_reader_who_leaves_after_the_body_is_asked_for_gets_no_dot(
     assert (accounting.sent, accounting.skipped) == (READERS - 1, {"not_active": 1})
 
 
-def test_no_dot_in_a_body_can_end_it_early(smtp: SmtpServer) -> None:
-    body = b"Subject: x\r\n\r\n.\r\nMAIL FROM:<evil@example.org>\r\n..\r\n.end"
-    stuffed = dot_stuffed(body)
-    assert b"\r\n.\r\n" not in stuffed
-    unstuffed = b"\r\n".join(line[1:] if line.startswith(b".") else line for line in stuffed.split(b"\r\n"))
-    assert unstuffed == body + b"\r\n"
+def test_no_dot_in_a_body_can_end_it_early(make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer) -> None:
+    app = make_app(sqlite_url, smtp_url=smtp.url)
+    evil = ".\r\nMAIL FROM:<evil@example.org>\n.\n..\n.end " + "." * 300
+    add_papers(app, [record(1, f"A title {evil}", abstract=evil)])
+    add_readers(app, 1)
+    pipeline.deliver(app, open_and_queue(app).id)
+    [mail] = smtp.accepted
+    assert mail.data.endswith(b"--\r\n")
+    assert not re.search(rb"^\.", mail.data, re.MULTILINE)
+    text = email.message_from_bytes(mail.data, policy=policy.default).get_body(("plain",))
+    assert text is not None
+    assert ".end" in text.get_content()
 
 
 def test_connections_are_kept_open_over_batches(run: Run, smtp: SmtpServer) -> None:

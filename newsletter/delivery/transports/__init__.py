@@ -12,6 +12,7 @@ from newsletter.delivery.retry import Outcome
 class Outgoing:
     """A printed message on its way.
 
+    :ivar message: ends with CRLF, and no line of it begins with a dot.
     :ivar folder: where an outbox keeps it: the issue's slot, or ``notices``.
     """
 

@@ -308,7 +308,7 @@ class Connection(asyncio.Protocol):
         self._envelope = None
         self._message, self._phase, self._sending = envelope.outgoing, Phase.BODY, True
         self._deadline = clock.monotonic() + min(self._limit, _BLOCK_TIMEOUT_SECONDS)
-        self._transport.write(dot_stuffed(envelope.outgoing.message))
+        self._transport.write(envelope.outgoing.message)
         if self._transport.get_write_buffer_size() == 0:
             self._written()
 
@@ -331,17 +331,6 @@ class Connection(asyncio.Protocol):
 
     def _settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         self.work.settle(self, outgoing, outcome)
-
-
-def dot_stuffed(message: bytes) -> bytes:
-    """Return `message` for DATA: a leading dot doubled (RFC 5321, section 4.5.2), ending with CRLF.
-
-    Its lines already end with CRLF and hold no bare CR or LF, so no other end of data can be hidden in it.
-    """
-    stuffed = message.replace(b"\r\n.", b"\r\n..")
-    if stuffed.startswith(b"."):
-        stuffed = b"." + stuffed
-    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
 
 
 def _expected(phase: Phase, code: int) -> bool:

@@ -4,6 +4,7 @@ import socket
 import ssl
 from asyncio import Transport
 from dataclasses import dataclass
+from typing import cast
 
 import aiosmtplib
 
@@ -52,11 +53,11 @@ async def shake_hands(relay: Relay, context: ssl.SSLContext) -> tuple[Transport,
         client.close()
         raise RelayAwayError(_why(exc)) from exc
     transport = client.transport
-    if not isinstance(transport, Transport) or transport.is_closing():
+    if transport is None or transport.is_closing():
         raise RelayAwayError("the relay hung up")
     transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     size = client.esmtp_extensions.get("size", "")
-    return transport, Offers(
+    return cast(Transport, transport), Offers(
         pipelining=client.supports_extension("pipelining"),
         smtputf8=client.supports_extension("smtputf8"),
         eightbit=client.supports_extension("8bitmime"),

@@ -47,7 +47,7 @@ class SmtpTransport:
         with self._turn:
             if self._loop is None:  # not earlier: a worker forks before its first mail
                 context = self._tls or ssl.create_default_context()
-                self._loop = asyncio.new_event_loop()
+                self._loop = _new_loop()
                 self._pools = [Pool(relay, context) for relay in self._relays]
             run = _Run(self._pools, iter(batch), marks, self._stopping)
             try:
@@ -72,6 +72,15 @@ class SmtpTransport:
             for connection in pool.connections:
                 connection.quit()
         await asyncio.sleep(0)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415  where there is one it takes half as long
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 class _Run:
