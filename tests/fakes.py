@@ -154,7 +154,7 @@ class Session(socketserver.StreamRequestHandler):
         self.has_sender = self.has_recipient = False
         self.say("connect", "220 sink.example.org ESMTP")
         while line := self.rfile.readline():
-            text = line.decode("utf-8", "replace").strip()
+            text = self.line = line.decode("utf-8", "replace").strip()
             verb = text.split(" ", 1)[0].upper()
             if verb in {"EHLO", "HELO"}:
                 names = ["sink.example.org", *self.server.extensions]

@@ -32,8 +32,8 @@ class Pool:
 
     @property
     def share(self) -> float:
-        """How much this relay was given already, in relation to its weight; a stand-by comes last."""
-        return self.taken / self.relay.weight if self.relay.weight else float("inf")
+        """How much this relay was given already, in relation to its weight."""
+        return self.taken / (self.relay.weight or 1)
 
     @property
     def busy(self) -> bool:

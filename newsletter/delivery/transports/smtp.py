@@ -176,10 +176,15 @@ class _Run:
 
     def _may_take(self, connection: Connection, pool: Pool) -> bool:
         """Whether the next mail is this connection's, and not due to another relay that waits for one."""
-        if pool.away or connection.carried >= pool.relay.messages:
+        serving = self._serving()
+        if pool not in serving or connection.carried >= pool.relay.messages:
             return False
-        others = (each for each in self._pools if each is not pool and each.share < pool.share and not each.away)
-        return not any(each.idle or each.may_open() for each in others)
+        return not any(each.share < pool.share and (each.idle or each.may_open()) for each in serving)
+
+    def _serving(self) -> list[Pool]:
+        """Return the relays that mails may go to now: a stand-by only when all others are away."""
+        there = [pool for pool in self._pools if not pool.away]
+        return [pool for pool in there if pool.relay.weight] or there
 
     def _dispatch(self) -> None:
         """Give what is ready to connections that have nothing to do, and open more where there are too few."""
@@ -188,7 +193,7 @@ class _Run:
         for _ in range(len(self._ready) - len(self._tasks)):
             if not self._ready or not self._may_go_on():
                 break
-            able = [pool for pool in self._pools if not pool.away and (pool.idle or pool.may_open())]
+            able = [pool for pool in self._serving() if pool.idle or pool.may_open()]
             if not able:
                 break
             pool = min(able, key=lambda each: each.share)
