@@ -1,5 +1,6 @@
 """Tasks: each is one statement, a call of the pipeline's job of the same name."""
 
+import gc
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +30,7 @@ def newsletter() -> App:
     logs.configure(settings.log_level, json=settings.log_json)
     app = with_broker(build_app(settings))
     Thread(target=_stop, args=(app,), name="stop", daemon=True).start()
+    gc.freeze()  # what is loaded by now stays: see `open_app`
     return app
 
 

@@ -215,6 +215,8 @@ class NoMarks:
 
 
 def _report(outgoing: Outgoing, outcome: Outcome, *, ours: bool) -> None:
+    if outcome.state is DeliveryState.SENT and not logs.verbose(__name__):
+        return  # thousands a second, that nobody reads
     fields = {"delivery": outgoing.leased.id, "state": outcome.state, "phase": outcome.phase, "code": outcome.code}
     if outcome.state is DeliveryState.SENT:
         _log.debug("delivery settled", ours=ours, **fields)
