@@ -1,6 +1,7 @@
 """Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user, without a TCP port."""
 
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,8 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 _SMALL = "shared_buffers=32MB", "max_connections=60"
 _QUICK = "fsync=off", "synchronous_commit=off", "full_page_writes=off"
+
+_numbers = itertools.count(1)
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -43,6 +48,19 @@ def postgresql(*, fsync: bool = False) -> Iterator[str]:
             _run(as_user, "pg_ctl", "-w", "-m", "immediate", "-D", f"{folder}/data", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    """Yield a fresh, migrated database on a server of ours."""
+    name = f"test_{next(_numbers)}"
+    admin = sa.create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield server.format(name=name)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
 
 
 @contextmanager
