@@ -30,13 +30,7 @@ def postgresql(*, fsync: bool = False) -> Iterator[str]:
     """
     folder = Path(tempfile.mkdtemp(prefix="newsletter-pg-"))
     try:
-        if os.geteuid() == 0:
-            # PostgreSQL refuses to run as root; a user namespace makes root somebody else without any account.
-            as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
-            if subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode:
-                as_user = _as_nobody(folder)
-        else:
-            as_user = []
+        as_user = _as_user(folder)
         _run(as_user, "initdb", "-D", f"{folder}/data", "-U", "postgres", "--auth=trust", "--encoding=UTF8",
              "--locale=C", "--no-sync", "--no-instructions")  # fmt: skip
         places = "listen_addresses=''", f"unix_socket_directories={folder}"
@@ -48,6 +42,12 @@ def postgresql(*, fsync: bool = False) -> Iterator[str]:
             _run(as_user, "pg_ctl", "-w", "-m", "immediate", "-D", f"{folder}/data", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def restart(url: str) -> None:
+    """Restart the server of a database at once, as after a crash; return when it takes connections again."""
+    folder = Path(url.partition("host=")[2])
+    _run(_as_user(folder), "pg_ctl", "-w", "-m", "immediate", "-D", f"{folder}/data", "-l", f"{folder}/log", "restart")
 
 
 @contextmanager
@@ -77,6 +77,15 @@ def valkey(folder: Path) -> Iterator[str]:
             yield f"redis+socket://{socket}"
         finally:
             server.stop()
+
+
+def _as_user(folder: Path) -> list[str]:
+    """Return how to run a server's programs: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    # a user namespace makes root somebody else without any account
+    as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    return _as_nobody(folder) if subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode else as_user
 
 
 def _as_nobody(folder: Path) -> list[str]:
