@@ -85,7 +85,11 @@ def _as_user(folder: Path) -> list[str]:
         return []
     # a user namespace makes root somebody else without any account
     as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
-    return _as_nobody(folder) if subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode else as_user
+    return (
+        _as_nobody(folder)
+        if subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode
+        else as_user
+    )
 
 
 def _as_nobody(folder: Path) -> list[str]:

@@ -148,7 +148,9 @@ def house(kind: Kind, urls: dict[str, Callable[[], Any]], **options: str) -> Ite
             smtp.extensions.remove("PIPELINING")
         folder = Path(stack.enter_context(TemporaryDirectory()))
         clock = Clock(datetime(2026, 8, 5, 9, 0, tzinfo=UTC))
-        query = "&".join(f"{name}={value}" for name, value in ({"connections": str(kind.connections)} | options).items())
+        query = "&".join(
+            f"{name}={value}" for name, value in ({"connections": str(kind.connections)} | options).items()
+        )
         app = build_app(
             Settings(
                 _env_file=None,

@@ -9,6 +9,7 @@ from typing import cast
 import aiosmtplib
 
 from newsletter.delivery.retry import TIMED_OUT
+from newsletter.delivery.transports.replies import readable
 from newsletter.errors import RelayAwayError
 from newsletter.settings import Relay
 
@@ -48,7 +49,8 @@ async def shake_hands(relay: Relay, context: ssl.SSLContext) -> tuple[Transport,
             await _greet(client)
     except aiosmtplib.SMTPResponseException as exc:
         client.close()
-        raise RelayAwayError(f"{exc.code} {exc.message}"[:300]) from exc
+        said = readable(exc.message.encode("utf-8", "surrogateescape"))
+        raise RelayAwayError(f"{exc.code} {said}"[:300]) from exc
     except (OSError, aiosmtplib.SMTPException, ValueError) as exc:
         client.close()
         raise RelayAwayError(_why(exc)) from exc
@@ -83,4 +85,4 @@ def _why(exc: BaseException) -> str:
         if isinstance(seen, ssl.SSLCertVerificationError):
             return f"the relay's certificate is not valid: {seen.verify_message}"
         seen = seen.__cause__
-    return f"{type(exc).__name__}: {exc}"[:200]
+    return readable(f"{type(exc).__name__}: {exc}"[:200].encode("utf-8", "surrogateescape"))

@@ -40,13 +40,14 @@ class Replies:
         self._bytes += len(line)
         found = _LINE.fullmatch(line)
         if found is None or (self._code and int(found[1]) != self._code) or self._bytes > _MOST_BYTES:
-            raise NotAReplyError(f"not a reply: {_readable(line[:60])!r}")
+            raise NotAReplyError(f"not a reply: {readable(line[:60])!r}")
         self._code = int(found[1])
         if len(self._text) < _KEPT_CHARS:
-            said = _readable((found[3] or b"")[:_KEPT_CHARS])
+            said = readable((found[3] or b"")[:_KEPT_CHARS])
             self._text = f"{self._text} {said}" if self._text else said
         return found[2] != b"-"
 
 
-def _readable(said: bytes) -> str:
+def readable(said: bytes) -> str:
+    """Return what a relay said as text that every database keeps."""
     return said.decode("utf-8", "replace").replace("\0", "")  # which PostgreSQL does not keep
