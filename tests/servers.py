@@ -85,11 +85,8 @@ def _as_user(folder: Path) -> list[str]:
         return []
     # a user namespace makes root somebody else without any account
     as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
-    return (
-        _as_nobody(folder)
-        if subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode
-        else as_user
-    )
+    open_to_us = not subprocess.run([*as_user, "true"], capture_output=True, check=False).returncode
+    return as_user if open_to_us else _as_nobody(folder)
 
 
 def _as_nobody(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from newsletter import logs, pipeline
 from newsletter.app import build_app
@@ -29,8 +30,7 @@ POINTS = ("leased", "printed", "before-handoff", "after-handoff", "before-settle
 
 
 def _no_more_memory() -> None:
-    with open("/proc/self/statm", encoding="ascii") as pages:
-        used = int(pages.read().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
 
 

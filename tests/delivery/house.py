@@ -148,9 +148,7 @@ def house(kind: Kind, urls: dict[str, Callable[[], Any]], **options: str) -> Ite
             smtp.extensions.remove("PIPELINING")
         folder = Path(stack.enter_context(TemporaryDirectory()))
         clock = Clock(datetime(2026, 8, 5, 9, 0, tzinfo=UTC))
-        query = "&".join(
-            f"{name}={value}" for name, value in ({"connections": str(kind.connections)} | options).items()
-        )
+        query = "&".join(f"{name}={value}" for name, value in {"connections": kind.connections, **options}.items())
         app = build_app(
             Settings(
                 _env_file=None,
@@ -188,6 +186,13 @@ def always(step: str, reply: Reply, reader: int = 3) -> Callable[[], Script]:
     """Answer a step otherwise for one reader, always."""
     which = f"-{reader}@"
     return lambda: lambda seen, session: reply if seen == step and which in session.recipient else None
+
+
+def mark_of(app: App, address: str) -> str:
+    """Return the state of the newest delivery to an address, as another process sees it now."""
+    newest = select(Delivery.state).join(Subscriber, sa.text("deliveries.subscriber_id = subscribers.id"))
+    with app.db.snapshot() as session:
+        return session.exec(newest.where(Subscriber.email == address).order_by(sa.desc(Delivery.id))).first() or ""
 
 
 def states_of(app: App) -> Counter[str]:

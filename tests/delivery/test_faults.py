@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fakes import Reply, Script, Session
-from house import READERS, House, Kind, always, house, once
+from house import READERS, House, Kind, always, house, mark_of, once
 from servers import database
 from sqlmodel import select
 
@@ -148,6 +148,17 @@ def test_a_fault_of_the_relay_ends_in_the_right_states(a_house: House, row: Row)
         assert all((who in ended.arrived) is row.arrived for who in unknown), f"{row.name}: {ended}"
     if row.tries is not None:
         assert tuple(ended.attempts.values()) == row.tries, f"{row.name}: {ended}"
+
+
+def test_no_dot_goes_out_before_its_mark_is_committed(a_house: House) -> None:
+    marks: list[str] = []
+
+    def script(step: str, session: Session) -> None:
+        if step == "dot":
+            marks.append(mark_of(a_house.app, session.recipient))
+
+    assert not a_house.run(script).broken()
+    assert marks == ["handoff"] * READERS
 
 
 def test_two_mails_in_five_minutes_are_all_that_a_relay_takes_and_nobody_fails(a_house: House) -> None:

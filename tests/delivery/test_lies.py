@@ -181,12 +181,8 @@ def test_where_tls_fails_nothing_goes_out_in_plain_text(
     assert found.reply, "no reason is given"
     assert reason in found.reply
     assert found.message_id is None, "it was marked as handed over"
-    assert {each.split()[0].upper() for each in smtp.heard if each[:1].isalpha()} <= {
-        "EHLO",
-        "HELO",
-        "STARTTLS",
-        "QUIT",
-    }
+    said = {each.split()[0].upper() for each in smtp.heard if each[:1].isalpha()}  # what is no word is TLS
+    assert said <= {"EHLO", "HELO", "STARTTLS", "QUIT"}
     assert not smtp.accepted
 
 
@@ -230,11 +226,9 @@ def test_valid_but_odd_addresses_are_delivered_and_broken_ones_cost_only_themsel
     assert not [each for each in smtp.heard if each.startswith("RCPT") and not each.isascii()], "SMTPUTF8 not offered"
 
 
-@pytest.mark.parametrize(
-    "address", ['"ada lovelace"@example.org', "jörg@example.org", "l" * 65 + "@example.org", "a@b"]
-)
+@pytest.mark.parametrize("address", ['"ada l"@example.org', "jörg@example.org", "l" * 65 + "@example.org", "a@b"])
 def test_an_address_that_cannot_be_mailed_everywhere_is_refused_with_the_reason(address: str) -> None:
-    with pytest.raises(InputError, match="is not a mail address: ."):
+    with pytest.raises(InputError, match=r"is not a mail address: ."):
         parse_address(address)
 
 
