@@ -2,13 +2,14 @@
 
 import gc
 import multiprocessing
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from threading import Thread
 
-from celery.signals import worker_shutting_down
+from celery.signals import worker_process_init, worker_shutting_down
 from kombu.exceptions import OperationalError
 
 from newsletter import logs, pipeline
@@ -38,6 +39,12 @@ def newsletter() -> App:
 def _on_shutdown(**_: object) -> None:
     """Have tasks finish the mails in hand and no more: an init system does not wait for a whole batch."""
     _STOPPING.set()
+
+
+@worker_process_init.connect
+def _on_fork(**_: object) -> None:
+    """Leave it to the parent: a whole group is told to stop when its terminal, or its service, is."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _stop(app: App) -> None:

@@ -21,7 +21,7 @@ from newsletter.delivery.retry import Outcome
 from newsletter.delivery.transports import Marks, Outgoing, Told, Transport, Untried
 from newsletter.settings import Settings
 from worker import inline
-from worker.__main__ import until_stopped
+from worker.__main__ import told_to_stop
 
 # Each process is forked off one that has everything imported: a second and a half saved for each.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -115,8 +115,9 @@ def deliver(
             ledger.lease(session, issue_id, owner=app.owner, now=app.now(), limit=5)
         point("leased")
     if embedded:
+        stop = told_to_stop()
         with inline.working(app):
-            until_stopped()
+            stop.wait()
     else:
         pipeline.deliver(app, issue_id)
     app.close()
