@@ -117,6 +117,7 @@ def build_app(
     """
     relays, stopping = settings.relays, Event()
     db = Database(settings.database_url)
+    pacer = _pacer(settings, db, now)
     web = _web(settings, db, _waiting(stopping))
     return App(
         settings=settings,
@@ -124,9 +125,9 @@ def build_app(
         now=now,
         signer=Signer(_keys(settings)),
         templates=Templates(settings.templates_dir),
-        transport=SmtpTransport(relays, stopping=stopping) if relays else Outbox(settings.outbox_dir),
+        transport=SmtpTransport(relays, pacer, now, stopping=stopping) if relays else Outbox(settings.outbox_dir),
         sources=_sources(settings, web),
-        pacing=_pacer(settings, db, now),
+        pacing=pacer,
         details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
         wake=wake or (lambda _issue_id: None),
         stopping=stopping,

@@ -30,11 +30,12 @@ _AGAIN_SECONDS = 0.5
 
 @dataclass(slots=True, eq=False)
 class _Mark:
-    """What is to be written down of a mail: its outcome, or its handoff with whoever waits for that."""
+    """What is to be written down of a mail: its outcome, its handoff with whoever waits for that, or that it waits."""
 
     outgoing: Outgoing
     outcome: Outcome | None = None
     told: Told | None = None
+    wait: timedelta | None = None
 
 
 class LedgerMarks:
@@ -85,6 +86,10 @@ class LedgerMarks:
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         """Write the outcome, suppress an address that does not exist, stop an issue that the relay refuses."""
         self._add(_Mark(outgoing, outcome))
+
+    def put_off(self, outgoing: Outgoing, wait: timedelta) -> None:
+        """See `Marks.put_off`."""
+        self._add(_Mark(outgoing, wait=wait))
 
     def beat(self) -> None:
         """See `Marks.beat`."""
@@ -142,7 +147,7 @@ class LedgerMarks:
             self._refuse(group, exc)
             return
         for each in group:
-            self._tell(each, each.outgoing.leased.id in ours[each.outcome is None])
+            self._tell(each, each.outgoing.leased.id in ours[each.told is not None])
 
     def _refuse(self, group: Sequence[_Mark], trouble: Exception) -> None:
         """Refuse handoffs at once; what became of mails must not be forgotten because a database restarts."""
@@ -174,7 +179,7 @@ class LedgerMarks:
     def _write_in(self, session: Session, group: Sequence[_Mark]) -> dict[bool, set[int]]:
         """Return which deliveries were ours, of handoffs (True) and of outcomes (False)."""
         now, mine = self._now(), {"owner": self._owner}
-        handoffs = [each.outgoing for each in group if each.outcome is None]
+        handoffs = [each.outgoing for each in group if each.told is not None]
         settled = [(each.outgoing, each.outcome) for each in group if each.outcome is not None]
         marked, ours = set[int](), set[int]()
         if handoffs:
@@ -190,6 +195,12 @@ class LedgerMarks:
                 subscribers.suppress(session, outgoing.recipient, "bounced", now)
             if outcome.stop and self._issue_id is not None:
                 issues.stop(session, self._issue_id, outcome.reply)
+        waiting: dict[timedelta, list[int]] = {}
+        for each in group:
+            if each.wait is not None:
+                waiting.setdefault(each.wait, []).append(each.outgoing.leased.id)
+        for wait, ids in waiting.items():
+            ledger.release(session, ids, not_before=now + wait, **mine)
         return {True: marked, False: ours}
 
     def _tell(self, mark: _Mark, ours: bool) -> None:
@@ -209,6 +220,9 @@ class NoMarks:
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         """See `Marks.settle`."""
+
+    def put_off(self, outgoing: Outgoing, wait: timedelta) -> None:
+        """See `Marks.put_off`."""
 
     def beat(self) -> None:
         """See `Marks.beat`."""

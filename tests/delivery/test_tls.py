@@ -80,7 +80,7 @@ def relay(certificate: tuple[Path, Path]) -> Iterator[tuple[Controller, Inbox]]:
 
 def deliver(app: App, trusted: Path | None) -> Delivery:
     context = ssl.create_default_context(cafile=str(trusted) if trusted else None)
-    app = replace(app, transport=SmtpTransport(app.settings.relays, tls=context))
+    app = replace(app, transport=SmtpTransport(app.settings.relays, app.pacing, app.now, tls=context))
     add_papers(app, [record(1)])
     add_readers(app, 1)
     issue = open_and_queue(app)

@@ -69,6 +69,19 @@ class Pacer:
                     self._allotments.use(relay)
             return wait
 
+    def rest(self, relay: str, now: datetime) -> float:
+        """Return for how many seconds a relay must be given nothing, whoever the reader; rate limits do not count."""
+        with self._lock:
+            keys = (_relay(relay),) if self._circuits else ()
+            return (keys and self._circuits.wait(keys, now)) or (
+                self._allotments.wait(relay, now) if self._warms_up else 0.0
+            )
+
+    def rate_of(self, domain: str) -> float:
+        """Return how many mails a second may go to a recipient's domain; 0 is no limit."""
+        found = self._domains.of(self._name(domain))
+        return found.rate if found else 0.0
+
     def slow(self, relay: str, domain: str | None, now: datetime) -> None:
         """Note a refusal for now (421, 4.7.x): the relay rests, or with a `domain` mails to that domain do."""
         key = _relay(relay) if domain is None else _domain(self._name(domain))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from newsletter.delivery.ledger import Leased
@@ -40,6 +41,9 @@ class Marks(Protocol):
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         """Have it written down what became of the message; what is told first is written first."""
+
+    def put_off(self, outgoing: Outgoing, wait: timedelta) -> None:
+        """Give back a message that must not be tried now; it counts as no attempt."""
 
     def beat(self) -> None:
         """Say that the transport is alive: the leases of what it still holds are kept as long as it is."""

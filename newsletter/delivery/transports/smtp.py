@@ -8,34 +8,47 @@ and the final dot follows, with the next mail's envelope right behind it. Troubl
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from threading import Event, Lock
 
 from newsletter import clock
+from newsletter.delivery.pacing import Pacer
 from newsletter.delivery.retry import Outcome
 from newsletter.delivery.transports import Marks, Outgoing, Untried
 from newsletter.delivery.transports.connection import Connection
+from newsletter.delivery.transports.paced import Paced, domain_of
 from newsletter.delivery.transports.pool import Pool
 from newsletter.settings import Relay
 
 _REFUSALS = 3
 _TICK_SECONDS = 0.25
 _AHEAD = 64  # mails that are ready while others are under way
+_LOOKS = 8  # at mails that must wait, before a connection waits with them
+_PATIENCE_SECONDS = 10.0  # a mail that must wait for longer is given back
 
 
 class SmtpTransport:
     """Hands messages over to relays: each gets its share by weight, and those of one that is away go to the others.
 
+    :param pacer: asked before each mail, and told what relays say of our pace.
     :param stopping: when set, each connection finishes its mail and the rest is not tried.
     """
 
     def __init__(
-        self, relays: Sequence[Relay], *, tls: ssl.SSLContext | None = None, stopping: Event | None = None
+        self,
+        relays: Sequence[Relay],
+        pacer: Pacer,
+        now: Callable[[], datetime],
+        *,
+        tls: ssl.SSLContext | None = None,
+        stopping: Event | None = None,
     ) -> None:
         self._relays = relays
+        self._paced = Paced(pacer, now)
         self._tls = tls
         self._stopping = stopping or Event()
         self._turn = Lock()
@@ -49,7 +62,7 @@ class SmtpTransport:
                 context = self._tls or ssl.create_default_context()
                 self._loop = _new_loop()
                 self._pools = [Pool(relay, context) for relay in self._relays]
-            run = _Run(self._pools, iter(batch), marks, self._stopping)
+            run = _Run(self._pools, iter(batch), marks, self._paced, self._stopping)
             try:
                 return self._loop.run_until_complete(run.go())
             except BaseException:
@@ -86,8 +99,16 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class _Run:
     """One stream of messages on its way over all pools."""
 
-    def __init__(self, pools: Sequence[Pool], messages: Iterator[Outgoing], marks: Marks, stopping: Event) -> None:
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        messages: Iterator[Outgoing],
+        marks: Marks,
+        paced: Paced,
+        stopping: Event,
+    ) -> None:
         self._pools = pools
+        self._paced = paced
         self._messages = messages
         self._marks = marks
         self._stopping = stopping
@@ -129,16 +150,37 @@ class _Run:
 
     def take(self, connection: Connection) -> Outgoing | None:
         """See `Work.take`."""
-        pool = self._pool_of(connection)
-        while self._ready and self._may_go_on() and self._may_take(connection, pool):
+        pool, looks = self._pool_of(connection), _LOOKS
+        while looks and self._ready and self._may_go_on() and self._may_take(connection, pool):
             outgoing = self._ready.popleft()
             self._fetch()
             unfit = connection.unfit(outgoing)
-            if unfit is None:
+            if unfit is not None:
+                self._marks.settle(outgoing, unfit)
+                continue
+            wait = self._paced.wait(pool.relay.name, outgoing)
+            if not wait:
                 pool.taken += 1
                 return outgoing
-            self._marks.settle(outgoing, unfit)
+            looks -= 1
+            self._wait(pool, outgoing, wait)
         return None
+
+    def _wait(self, pool: Pool, outgoing: Outgoing, wait: float) -> None:
+        """Keep a mail that must not go to a relay yet for later, so that others may go before it."""
+        rest = self._paced.rest(pool.relay.name) if wait > _PATIENCE_SECONDS else 0.0
+        if rest > _PATIENCE_SECONDS:
+            self._ready.appendleft(outgoing)
+            pool.away = f"the relay is given nothing for {rest:.0f} s"
+            if all(each.away for each in self._pools):
+                self._stop(pool.away)
+            return
+        theirs = sum(domain_of(each) == domain_of(outgoing) for each in self._ready)
+        if wait > _PATIENCE_SECONDS or theirs > self._ahead // 4:
+            self._marks.put_off(outgoing, self._paced.turn(outgoing, wait))
+        else:
+            self._ready.append(outgoing)
+            self._loop.call_later(wait, self._dispatch)
 
     def put_back(self, outgoing: Outgoing) -> None:
         """See `Work.put_back`."""
@@ -154,6 +196,7 @@ class _Run:
         One reader's server may refuse us; the third in a row means that nobody wants our mail.
         """
         self._marks.settle(outgoing, outcome)
+        self._paced.learn(self._pool_of(connection).relay.name, outgoing, outcome)
         self._refused = self._refused + 1 if outcome.refused_us else 0
         if outcome.stop or self._refused >= _REFUSALS:
             self._stop(outcome.reply)
