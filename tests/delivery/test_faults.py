@@ -5,6 +5,7 @@ is in `test_crashes` and `test_outages`, what lies in `test_lies`.
 """
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,18 @@ def too_big_from_one() -> Script:
     return script
 
 
+def late_250() -> Script:
+    """Take a mail at once and say so a while later."""
+    passed = Counter[str]()
+
+    def script(step: str, _session: Session) -> None:
+        passed[step] += 1
+        if (step, passed[step]) == ("accepted", 3):
+            threading.Event().wait(0.2)
+
+    return script
+
+
 def each_reader_their_own(step: str, *replies: str, times: int = 1_000) -> Callable[[], Script]:
     """Answer a step for each reader otherwise, so many times; an empty reply is the usual one."""
 
@@ -100,6 +113,7 @@ ROWS = [
     Row("takes it and resets", once("accepted", "rst"), unknown=_ONE, arrived=True),
     Row("garbage instead of 250", once("accepted", "garbage"), unknown=_ONE, arrived=True),
     Row("half a 250", once("accepted", [b"250 2.0.0 que"]), unknown=_ONE, arrived=True),
+    Row("250 comes late", late_250),
     Row("closes at quit", once("quit", "drop", at=1)),
     *(
         Row(f"421 at {step}", once(step, [b"421 4.3.2 going down\r\n"]))
