@@ -10,6 +10,7 @@ import resource
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +27,17 @@ from worker.__main__ import told_to_stop
 # Each process is forked off one that has everything imported: a second and a half saved for each.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["newsletter.pipeline", "worker.__main__"])
+_HOARD: list[bytes] = []
 POINTS = ("leased", "printed", "before-handoff", "after-handoff", "before-settle", "after-settle")
 
 
 def _no_more_memory() -> None:
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
+    for size in (1 << 20, 1 << 14, 1 << 10):
+        with suppress(MemoryError):
+            while True:
+                _HOARD.append(bytes(size))
 
 
 BLOWS: dict[str, Callable[[], object]] = {
