@@ -95,6 +95,35 @@ def test_a_greeting_may_hold_anything(
     assert smtp.recipients() == ["reader0@example.org"]
 
 
+@pytest.mark.parametrize(
+    "offered",
+    [
+        "SIZE " + "9" * 5_000,
+        "SIZE -1",
+        "SIZE ٣٣",
+        "SIZE 1 2 3",
+        "SIZE=0",
+        "PIPELINING PIPELINING",
+        "AUTH",
+        "=",
+        "8BITMIME\t",
+    ],
+    ids=lambda offered: offered[:16],
+)
+def test_what_a_relay_offers_may_be_nonsense(a_house: House, offered: str) -> None:
+    ended = a_house.run(lambda step, _: f"250-sink\r\n250-{offered}\r\n250 HELP" if step == "ehlo" else None)
+    assert not ended.broken()
+    assert ended.number("sent") == READERS, ended
+
+
+def test_a_relay_that_knows_no_ehlo_is_spoken_to_as_in_1982(a_house: House) -> None:
+    ended = a_house.run(
+        lambda step, _: "502 5.5.1 what" if step == "ehlo" and "EHLO" in a_house.smtp.heard[-1] else None
+    )
+    assert not ended.broken()
+    assert ended.number("sent") == READERS, ended
+
+
 EARLY = {
     "connect": "220 hello\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken",
     "ehlo": "250-sink\r\n250 PIPELINING\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken",
@@ -184,6 +213,25 @@ def test_where_tls_fails_nothing_goes_out_in_plain_text(
     said = {each.split()[0].upper() for each in smtp.heard if each[:1].isalpha()}  # what is no word is TLS
     assert said <= {"EHLO", "HELO", "STARTTLS", "QUIT"}
     assert not smtp.accepted
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_relay_that_never_shakes_hands_over_tls_is_waited_for_no_longer_than_the_timeout(
+    scheme: str, make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer
+) -> None:
+    def go_ahead_and_nothing() -> Iterator[bytes]:
+        yield b"220 go ahead\r\n"
+        smtp.release.wait(30)
+
+    smtp.extensions = ["STARTTLS"]
+    step = "starttls" if scheme == "smtp" else "connect"
+    smtp.script = lambda seen, _: None if seen != step else go_ahead_and_nothing() if scheme == "smtp" else "hang"
+    app = make_app(sqlite_url, smtp_url=f"{scheme}://127.0.0.1:{smtp.server_address[1]}?timeout=1")
+    began = the_clock.monotonic()
+    (found,) = delivered(app, "reader0@example.org")
+    assert the_clock.monotonic() - began < 20, "it hung"
+    assert (found.state, found.attempts) == ("deferred", 0)
+    assert found.reply, "no reason is given"
 
 
 @pytest.mark.parametrize("url", ["smtp://no-such-relay.invalid?timeout=2", "smtp://127.0.0.1:1?timeout=2"])

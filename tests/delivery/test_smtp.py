@@ -1,7 +1,6 @@
-"""What a relay can do to us: each answer, silence and lie ends in the right state, and nobody is mailed twice."""
+"""What a relay's answers and its silence mean for a mail, an address and an issue; `test_faults` has the table."""
 
 import email
-import itertools
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -63,20 +62,14 @@ def for_reader(number: int, step: str, reply: str) -> Callable[[str, Session], s
     return lambda seen, session: reply if seen == step and session.recipient.startswith(f"reader{number}@") else None
 
 
-@pytest.mark.parametrize(
-    ("step", "trouble"),
-    [
-        *itertools.product(("connect", "ehlo", "mail", "rcpt", "data"), ("drop", "421 4.3.2 going down", "hang")),
-        ("body", "drop"),
-    ],
-)
-def test_trouble_before_the_dot_costs_nobody_their_mail(run: Run, smtp: SmtpServer, step: str, trouble: str) -> None:
-    _, accounting = run(once(step, trouble, at=1 if step in {"connect", "ehlo"} else 3))
+@pytest.mark.parametrize("step", ["connect", "ehlo", "mail", "rcpt", "data"])
+def test_silence_before_the_dot_costs_nobody_their_mail(run: Run, smtp: SmtpServer, step: str) -> None:
+    _, accounting = run(once(step, "hang", at=1 if step in {"connect", "ehlo"} else 3))
     assert accounting.sent == READERS
     assert sorted(smtp.recipients()) == [f"reader{number}@example.org" for number in range(READERS)]
 
 
-@pytest.mark.parametrize("trouble", ["drop", "hang", "garbage in, garbage out", "25", "999 what", "354 more please"])
+@pytest.mark.parametrize("trouble", ["hang", "25", "354 more please"])
 def test_no_clear_answer_to_the_dot_is_unknown_and_never_sent_again(run: Run, smtp: SmtpServer, trouble: str) -> None:
     _, accounting = run(once("accepted", trouble))
     assert (accounting.sent, accounting.unknown) == (READERS - 1, 1)
@@ -84,9 +77,8 @@ def test_no_clear_answer_to_the_dot_is_unknown_and_never_sent_again(run: Run, sm
 
 
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
-@pytest.mark.parametrize("reply", ["450 4.2.1 busy", "451 4.7.1 greylisted", "452 4.2.2 full"])
-def test_a_temporary_refusal_is_tried_again(run: Run, smtp: SmtpServer, step: str, reply: str) -> None:
-    app, accounting = run(once(step, reply, at=1))
+def test_a_temporary_refusal_is_tried_again(run: Run, smtp: SmtpServer, step: str) -> None:
+    app, accounting = run(once(step, "451 4.7.1 greylisted", at=1))
     assert accounting.sent == READERS
     with app.db.snapshot() as session:
         assert [each.outcome for each in session.exec(select(Attempt).where(Attempt.outcome != "sent"))] == ["deferred"]
