@@ -100,13 +100,13 @@ def _when(db: Database, office: Office, number: int, workers: Sequence[int]) -> 
         with db.snapshot() as session:
             sent = deliveries.accounting(session, office.issue_id, "").sent
         if sent >= number:
-            whole, main = (sum(map(_cpu_seconds, each)) for each in (_family(workers), workers))
+            whole, main = (sum(map(_cpu_seconds, each)) for each in (family(workers), workers))
             return _Moment(clock.monotonic(), sent, whole, main)
         assert clock.monotonic() < ends, f"only {sent} mails were sent"
         pause.wait(0.02)
 
 
-def _family(parents: Sequence[int]) -> set[int]:
+def family(parents: Sequence[int]) -> set[int]:
     """Return processes with all that they started."""
     parent_of = {}
     for file in Path("/proc").glob("[0-9]*/stat"):

@@ -185,6 +185,4 @@ def test_two_celery_workers_beside_smtp_source(office_on_postgresql: Office, bro
     row("  the same two processes without Celery", [each.rate for each in inline], source)
     own = median(each.stages["Celery"] / each.cpu_us for each in by_celery)
     beside = median(each.cpu_us / alone.cpu_us for each, alone in zip(by_celery, inline, strict=True))
-    print(
-        f"  Celery's main processes: {own:.1%} of the CPU (<= 5 %); all CPU a mail: {beside:.2f} x that without Celery"
-    )
+    print(f"  Celery itself: {own:.1%} of the CPU (<= 5 %); all CPU a mail: {beside:.2f} x that without Celery")
