@@ -23,13 +23,18 @@ _WARM = 0.1  # the part of an issue that is sent before we measure: workers are 
 
 
 @contextmanager
-def worker(settings: Mapping[str, str], *, before: Sequence[str] = (), concurrency: int = 1) -> Iterator[int]:
-    """Run ``newsletter worker``, stop it as an init system would; yield its process id.
+def worker(
+    settings: Mapping[str, str],
+    *,
+    before: Sequence[str] = (),
+    command: Sequence[str] = ("worker", "--concurrency", "1"),
+) -> Iterator[int]:
+    """Run ``newsletter worker``, or another command; stop it as an init system would; yield its process id.
 
     :param before: words in front of the command, such as ``ip netns exec NAME``.
     """
-    command = [*before, *NEWSLETTER, "worker", "--concurrency", str(concurrency)]
-    with subprocess.Popen(command, env=dict(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    words = [*before, *NEWSLETTER, *command]
+    with subprocess.Popen(words, env=dict(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             yield running.pid
         finally:

@@ -55,6 +55,7 @@ class Fleet:
     """Celery's main processes with their children, started again as an init system would.
 
     :ivar relays: the relay as each main process is told of it.
+    :ivar before: words in front of each main process's command, such as ``ip netns exec NAME``.
     """
 
     settings: Mapping[str, str]
@@ -62,6 +63,7 @@ class Fleet:
     shift: Shift
     chance: random.Random
     concurrency: int = 2
+    before: Sequence[Sequence[str]] = ()
     _mains: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @contextmanager
@@ -72,7 +74,7 @@ class Fleet:
             yield self
         finally:
             for main in self._mains.values():
-                _kill_family(main)
+                self._end(main)
 
     def tend(self) -> None:
         """Start what does not run."""
@@ -85,7 +87,7 @@ class Fleet:
                     "SHIFT_FILE": str(self.shift.file),
                 }
                 words = [sys.executable, str(_HERE / "shifted_worker.py"), f"--concurrency={self.concurrency}"]
-                words += ["-n", f"soak{number}@%h"]
+                words = [*(self.before[number] if self.before else ()), *words, "-n", f"soak{number}@%h"]
                 with self.shift.file.with_name("workers.log").open("ab") as said:
                     self._mains[number] = subprocess.Popen(words, env=environment, stdout=said, stderr=said)
 
@@ -96,25 +98,23 @@ class Fleet:
             return False
         child = self.chance.choice(sorted(working))
         if with_its_main:
-            _kill_family(working[child])
+            self._end(working[child])
         else:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         return True
 
-    def kill_all(self) -> None:
-        """SIGKILL everything at once."""
-        for main in self._mains.values():
-            _kill_family(main)
+    @staticmethod
+    def _end(main: subprocess.Popen[bytes]) -> None:
+        kill_family(main.pid)
+        main.wait()
 
 
-def _kill_family(main: subprocess.Popen[bytes]) -> None:
-    children = _children(main.pid)
-    main.kill()
-    for child in children:
+def kill_family(main: int) -> None:
+    """SIGKILL a process and all that it started."""
+    for each in (main, *_children(main)):
         with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    main.wait()
+            os.kill(each, signal.SIGKILL)
 
 
 def _children(pid: int) -> list[int]:
