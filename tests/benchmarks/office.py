@@ -83,7 +83,7 @@ class Office:
     def send_naively(self, relay: Relay, mails: int) -> Sent:
         """Send some of the issue the naive way."""
         with self.copy() as url:
-            words = [str(_HERE / "naive.py"), str(self.issue_id), str(mails)]
+            words = [str(_HERE / "naive.py"), str(self.issue_id), str(mails), str(relay.port)]
             (report,), seconds = _together([words], environment(url, relay.url(1)))
             assert accounting(url, self.issue_id).sent == mails
         return Sent(mails, mails / seconds, report["cpu"] / mails * 1e6)

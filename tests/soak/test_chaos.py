@@ -79,11 +79,11 @@ def relay(folder: Path) -> Iterator[tuple[int, Log]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database that may be killed: PostgreSQL has a server for this test alone."""
+    """A database that may be killed, whose commits are on the disk: PostgreSQL has a server for this test alone."""
     if request.param == "sqlite":
         yield str(request.getfixturevalue("sqlite_url"))
         return
-    with servers.postgresql() as server:
+    with servers.postgresql(fsync=True) as server:
         db = Database(server.format(name="postgres"))
         migrate(db)
         db.dispose()
