@@ -1,4 +1,4 @@
-"""Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user; a TCP port only when told."""
+"""Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user; a port only when told."""
 
 import importlib.util
 import itertools
