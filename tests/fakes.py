@@ -245,8 +245,8 @@ class SmtpServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Session)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Session)
         self.accepted: list[Received] = []
         self.heard: list[str] = []
         self.connections = self.blurted = 0

