@@ -17,7 +17,9 @@ from newsletter import logs, membership, pulling
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.custody import store as custody
 from newsletter.delivery.desk import Desk
+from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.printing import print_digests, print_notices
@@ -33,6 +35,7 @@ _log = logs.get(__name__)
 _DESKS = 3
 _LEASE_TRIES = 5
 _PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
+_CALLED_OFF = 50_000  # at once, of an issue that was cancelled: the next sweep goes on
 _PULLS_EVERY = timedelta(minutes=20)
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
 Tell = Callable[[int], None]
@@ -163,10 +166,14 @@ def tidy(app: App) -> None:
 def _reap(app: App) -> None:
     now = app.now()
     with app.db.session() as session:
-        deferred, unknown = ledger.reap(session, now)
-        expired = ledger.expire(session, now)
-    if deferred or unknown or expired:
-        _log.warning("picked up", deferred=deferred, unknown=unknown, expired=expired)
+        held = custody.check(session, now)
+        deferred, unknown = lapses.reap(session, now)
+        expired = lapses.expire(session, now)
+        called_off = lapses.call_off(session, now, _CALLED_OFF)
+    if held:
+        _log.error("sending is held", why=held)
+    if deferred or unknown or expired or called_off:
+        _log.warning("picked up", deferred=deferred, unknown=unknown, expired=expired, called_off=called_off)
 
 
 class _Batches:

@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+from newsletter.delivery.custody.models import Custody
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.delivery.pacing.models import PaceBreaker, PaceBucket, PaceDay
 from newsletter.issues.models import Issue, IssueCandidate
@@ -19,7 +20,7 @@ TABLES = (
     *(Subscriber, Suppression, SignUp, Rating),
     *(PreferenceChange, AddressChange, Consent),
     *(Issue, IssueCandidate),
-    *(Delivery, Attempt),
+    *(Delivery, Attempt, Custody),
     *(PaceBucket, PaceBreaker, PaceDay),
     Event,
 )

@@ -1,5 +1,6 @@
 """Opening a connection: greeting, EHLO, TLS and login are aiosmtplib's; the dialogue after them is ours."""
 
+import re
 import socket
 import ssl
 from asyncio import Transport
@@ -12,6 +13,8 @@ from newsletter.delivery.retry import TIMED_OUT
 from newsletter.delivery.transports.replies import readable
 from newsletter.errors import RelayAwayError
 from newsletter.settings import Relay
+
+_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870, section 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ async def shake_hands(relay: Relay, context: ssl.SSLContext) -> tuple[Transport,
         smtputf8=client.supports_extension("smtputf8"),
         eightbit=client.supports_extension("8bitmime"),
         sizes=client.supports_extension("size"),
-        size=int(size) if size.isdecimal() else 0,
+        size=int(size) if _SIZE.fullmatch(size) else 0,
     )
 
 
