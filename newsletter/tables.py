@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+from newsletter.delivery.custody.models import Custody
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers.models import Paper, PaperKey, StoredRecord, Turn, VoteCount
@@ -18,7 +19,7 @@ TABLES = (
     *(Subscriber, Suppression, SignUp, Rating),
     *(PreferenceChange, AddressChange, Consent),
     *(Issue, IssueCandidate),
-    *(Delivery, Attempt),
+    *(Delivery, Attempt, Custody),
     Event,
 )
 metadata = SQLModel.metadata

@@ -3,7 +3,8 @@
 The protocol: a batch is leased; the handoff mark is committed after the body is written and before the
 final dot; the outcome is committed after the reply. Whoever dies before the mark has sent nothing
 (``deferred``); whoever dies after it leaves ``unknown``. Every change names the lease's owner and the
-state it expects, so a worker that lost its lease can change nothing.
+state it expects, so a worker that lost its lease can change nothing. A mail that an earlier attempt may have
+brought already is never said to have been left out or to be too late: it is `unknown` again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import dialect
-from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
+from newsletter.delivery.custody import store as custody
+from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason, Word
+from newsletter.delivery.refusals import store as refusals
 from newsletter.delivery.retry import Outcome
 from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
@@ -29,10 +32,11 @@ HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2
 _LOOK_AGAIN = timedelta(minutes=1)
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 _IN_FLIGHT = (DeliveryState.LEASED, DeliveryState.HANDOFF)
+_HAS_IT = (DeliveryState.SENT, DeliveryState.HANDOFF)
 # each row of parameters says which columns it sets
 _THIS = sa.update(Delivery.__table__).where(col(Delivery.id) == sa.bindparam("which"))  # type: ignore[attr-defined]
 _FOR_SETTLING = (
-    sa.select(col(Delivery.id), col(Delivery.state), col(Delivery.lease_owner))
+    sa.select(col(Delivery.id), col(Delivery.state), col(Delivery.lease_owner), col(Delivery.handed_at))
     .where(col(Delivery.id).in_(sa.bindparam("ids", expanding=True)))
     .order_by(col(Delivery.id))  # two who lock the same ones take them in the same order
     .with_for_update()
@@ -103,7 +107,7 @@ def skip(session: Session, reasons: Mapping[int, SkipReason], *, owner: str, now
             sa.update(Delivery)
             .where(col(Delivery.id).in_(ids), *_ours(owner, DeliveryState.LEASED))
             .values(
-                state=DeliveryState.SKIPPED,
+                state=unless_in_doubt(DeliveryState.SKIPPED),
                 skip_reason=reason,
                 done_at=now,
                 lease_owner=None,
@@ -147,13 +151,15 @@ class Handoff:
 def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, now: datetime) -> set[int]:
     """Say that the relay may have these messages from now on; return the deliveries for which that is so.
 
-    The others' dots must not be written: their lease is gone, or their reader left, paused, or moved elsewhere.
+    The others' dots must not be written: their lease is gone, their reader left, paused, or moved elsewhere, or
+    their issue is held up.
     """
     values = {
         "ids": [each.leased.id for each in handoffs],
         "recipients": [(each.leased.subscriber_id, each.recipient) for each in handoffs],
         "owner": owner,
         "until": now + HANDOFF_LEASE,
+        "now": now,
     }
     marked = {row[0] for row in session.connection().execute(_marking(), values)}
     kept = [
@@ -163,6 +169,7 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
     ]
     if kept:
         session.connection().execute(_THIS, kept)
+        custody.saw_handoffs(session, len(kept))
     return marked
 
 
@@ -182,91 +189,130 @@ def _marking() -> sa.Update:
         sa.update(Delivery)
         .where(col(Delivery.id).in_(sa.bindparam("ids", expanding=True)))
         .where(col(Delivery.lease_owner) == sa.bindparam("owner"), col(Delivery.state) == DeliveryState.LEASED)
-        .where(wanted.correlate(Delivery).exists())
-        .values(state=DeliveryState.HANDOFF, lease_until=sa.bindparam("until"))
+        .where(wanted.correlate(Delivery).exists(), _running(), ~custody.held())
+        .values(state=DeliveryState.HANDOFF, lease_until=sa.bindparam("until"), handed_at=sa.bindparam("now"))
         .returning(col(Delivery.id))
     )
 
 
 def turn_back(session: Session, refused: Sequence[Leased], *, owner: str, now: datetime) -> None:
-    """Put away mails that were refused their handoff: who left gets none, the others are looked at again."""
-    for leased in refused:
-        person = session.get(Subscriber, leased.subscriber_id)
-        if person is None or person.state != leased.mail.wanted_by:
-            skip(session, {leased.id: SkipReason.NOT_ACTIVE}, owner=owner, now=now)
+    """Put away mails that were refused their handoff: who left gets none, the others are looked at again.
+
+    Those of an issue that is paused or stopped wait until it goes on; no attempt is counted.
+    """
+    if not refused:
+        return
+    about = (
+        sa.select(col(Delivery.id), col(Subscriber.state), col(Issue.state))
+        .join(Subscriber, col(Subscriber.id) == col(Delivery.subscriber_id), isouter=True)
+        .join(Issue, col(Issue.id) == col(Delivery.issue_id), isouter=True)
+        .where(col(Delivery.id).in_([each.id for each in refused]))
+    )
+    known = {row[0]: (row[1], row[2]) for row in session.execute(about)}
+    skipped: dict[int, SkipReason] = {}
+    again: dict[str, list[int]] = {}
+    for each in refused:
+        reader, issue = known.get(each.id, (None, None))
+        if reader != each.mail.wanted_by:
+            skipped[each.id] = SkipReason.NOT_ACTIVE
+        elif issue == IssueState.CANCELLED:
+            skipped[each.id] = SkipReason.CANCELLED
         else:
-            release(session, [leased.id], owner=owner, not_before=now + _LOOK_AGAIN)
+            again.setdefault(f"the issue is {issue}" if issue not in {None, IssueState.OPEN} else "", []).append(
+                each.id
+            )
+    skip(session, skipped, owner=owner, now=now)
+    for why, ids in again.items():
+        release(session, ids, owner=owner, not_before=now + _LOOK_AGAIN, why=why)
 
 
 def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner: str, now: datetime) -> set[int]:
     """Write down what became of attempts; return the deliveries that were still ours.
 
-    An acceptance that comes after the lease was lost is evidence: it settles ``unknown`` as ``sent``.
+    An acceptance is a fact, however late it comes: the mail is ``sent``, unless another attempt is at its last dot.
     """
     ask = session.connection().execute
     found = {row[0]: row for row in ask(_FOR_SETTLING, {"ids": [leased.id for leased, _ in settled]})}
     known = {row[0] for row in ask(_KNOWN, {"ids": [leased.subscriber_id for leased, _ in settled]})}
-    values, attempts, ours = [], [], set()
+    values, attempts, ours, weighty = [], [], set(), []
     for leased, outcome in settled:
         if leased.id not in found:
             continue  # forgotten meanwhile, with whoever it was for
-        _, state, held_by = found[leased.id]
+        _, state, held_by, handed_at = found[leased.id]
         reply = outcome.reply if leased.subscriber_id in known else ""
-        late = state == DeliveryState.UNKNOWN and outcome.state is DeliveryState.SENT
+        late = outcome.state is DeliveryState.SENT and state not in _HAS_IT
         if late or (held_by == owner and state in _IN_FLIGHT):
             ours.add(leased.id)
-            values.append(_settled(leased.id, outcome, reply, now))
-        attempts.append(
-            {
-                "delivery_id": leased.id,
-                "no": leased.attempts,
-                "tried_at": now,
-                "phase": outcome.phase,
-                "outcome": outcome.state,
-                "code": outcome.code,
-                "reply": reply,
-            }
-        )
+            values.append(_settled(leased.id, outcome, reply, now, handed_at))
+            if outcome.hard or outcome.full or outcome.ours:
+                weighty.append((leased.subscriber_id, leased.id, outcome))
+        row = attempt(leased.id, leased.attempts, outcome.phase, outcome.state, now, reply)
+        attempts.append(row | {"code": outcome.code})
     if values:
         ask(_THIS, values)
     if attempts:
         ask(sa.insert(Attempt.__table__), attempts)  # type: ignore[attr-defined]
+    if weighty:
+        refusals.weigh(session, weighty, now)
     return ours
 
 
-def _settled(delivery_id: int, outcome: Outcome, reply: str, now: datetime) -> dict[str, Any]:
+def _settled(
+    delivery_id: int, outcome: Outcome, reply: str, now: datetime, handed_at: datetime | None
+) -> dict[str, Any]:
     done = outcome.state is not DeliveryState.DEFERRED
+    sent = outcome.state is DeliveryState.SENT
     return {
         "which": delivery_id,
         "state": outcome.state,
+        "skip_reason": None,
         "code": outcome.code,
         "reply": reply,
         "done_at": now if done else None,
+        "handed_at": handed_at or (now if sent else None),
         "not_before": now + outcome.retry_after if outcome.retry_after else now,
         "lease_owner": None,
         "lease_until": None,
     }
 
 
+def attempt(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
+    """Return a row for the table of attempts."""
+    return {
+        "delivery_id": delivery_id,
+        "no": no,
+        "tried_at": now,
+        "phase": phase,
+        "outcome": outcome,
+        "reply": reply,
+    }
+
+
 def reap(session: Session, now: datetime) -> tuple[int, int]:
-    """End leases whose time is over; return how many became ``deferred`` and how many ``unknown``."""
-    gone = {"lease_owner": None, "lease_until": None}
-    deferred = (
+    """End leases whose time is over; return how many became ``deferred`` and how many ``unknown``.
+
+    Each lost attempt is written down as one.
+    """
+    before = _lost(session, DeliveryState.LEASED, "the worker was lost before the handoff", now)
+    after = _lost(session, DeliveryState.HANDOFF, "the worker was lost after the handoff", now)
+    return before, after
+
+
+def _lost(session: Session, state: DeliveryState, why: str, now: datetime) -> int:
+    leased = state is DeliveryState.LEASED
+    becomes = DeliveryState.DEFERRED if leased else DeliveryState.UNKNOWN
+    values = {"not_before": now} if leased else {"done_at": now}
+    statement = (
         sa.update(Delivery)
-        .where(_over(DeliveryState.LEASED, now))
-        .values(
-            state=DeliveryState.DEFERRED,
-            not_before=now,
-            reply="the worker was lost before the handoff",
-            **gone,
-        )
+        .where(_over(state, now))
+        .values(state=becomes, reply=why, lease_owner=None, lease_until=None, **values)
+        .returning(col(Delivery.id), col(Delivery.attempts))
     )
-    unknown = (
-        sa.update(Delivery)
-        .where(_over(DeliveryState.HANDOFF, now))
-        .values(state=DeliveryState.UNKNOWN, done_at=now, reply="the worker was lost after the handoff", **gone)
-    )
-    return _changed(session, deferred), _changed(session, unknown)
+    rows = session.connection().execute(statement).all()
+    lost = [attempt(id_, no, Word.LOST, becomes, now, why) for id_, no in rows]
+    if lost:
+        session.connection().execute(sa.insert(Attempt.__table__), lost)  # type: ignore[attr-defined]
+    return len(lost)
 
 
 def _over(state: DeliveryState, now: datetime) -> sa.ColumnElement[bool]:
@@ -280,9 +326,18 @@ def expire(session: Session, now: datetime) -> int:
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.state).in_(_WAITING), col(Delivery.expires_at) <= now)
-        .values(state=DeliveryState.FAILED, reply="expired", done_at=now)
+        .values(state=unless_in_doubt(DeliveryState.FAILED), reply="expired", done_at=now)
     )
     return _changed(session, statement)
+
+
+def unless_in_doubt(state: DeliveryState) -> sa.ColumnElement[str]:
+    """Return the state that ends a delivery without a mail, or ``unknown`` if an earlier attempt may have brought it."""
+    doubted = sa.select(col(Attempt.id)).where(
+        col(Attempt.delivery_id) == col(Delivery.id), col(Attempt.outcome) == DeliveryState.UNKNOWN
+    )
+    in_doubt = sa.case((col(Delivery.attempts) == 0, sa.false()), else_=doubted.correlate(Delivery).exists())
+    return sa.case((in_doubt, DeliveryState.UNKNOWN.value), else_=state.value)
 
 
 def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> SelectOfScalar[int]:
@@ -305,7 +360,7 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
     if issue_id is not None:
         running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
         due = due.where(~busy.exists(), running.exists())
-    return due
+    return due.where(~custody.held())
 
 
 def _paused() -> sa.ColumnElement[bool]:
@@ -316,6 +371,12 @@ def _paused() -> sa.ColumnElement[bool]:
         col(Subscriber.paused_until).is_not(None),
         col(Subscriber.paused_until) > day,
     )
+
+
+def _running() -> sa.ColumnElement[bool]:
+    """Whether the delivery's issue is not held up; a mail outside any issue never is."""
+    open_ = sa.select(col(Issue.id)).where(col(Issue.id) == col(Delivery.issue_id), col(Issue.state) == IssueState.OPEN)
+    return sa.or_(col(Delivery.issue_id).is_(None), open_.correlate(Delivery).exists())
 
 
 def _of(issue_id: int | None) -> sa.ColumnElement[bool]:

@@ -46,6 +46,15 @@ class DeliveryState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Word(StrEnum):
+    """Who, other than a relay, said what became of a delivery."""
+
+    LOST = "lost"  # the lease was over and nobody had said anything
+    OPERATOR = "operator"
+    POLICY = "policy"
+    EVIDENCE = "evidence"  # a link came back that only this mail holds
+
+
 class SkipReason(StrEnum):
     """Why a reader who was eligible got no mail."""
 
@@ -54,8 +63,10 @@ class SkipReason(StrEnum):
     SUPPRESSED = "suppressed"
     PAUSED = "paused"
     UNPRINTABLE = "unprintable"  # our fault: the log has the traceback
+    CANCELLED = "cancelled"  # the operator called the issue off
 
 
+_UNKNOWN = sa.text("state = 'unknown'")
 _IN_FLIGHT = sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')")
 
 
@@ -65,6 +76,7 @@ class Delivery(SQLModel, table=True):
     :ivar notice_key: for a mail outside any issue: the effect it may have only once.
     :ivar about_id: what such a mail is about: a sign-up, or a change of address.
     :ivar subscriber_id: stays when the subscriber is erased: the accounting of an issue must still add up.
+    :ivar handed_at: when it was last marked as handed off: from then on the relay may have had it.
     :ivar selection: the picks, kept from the handoff on, so that another attempt sends the same.
     """
 
@@ -74,6 +86,8 @@ class Delivery(SQLModel, table=True):
         sa.Index("ix_deliveries_due", "issue_id", "state", "not_before"),
         sa.Index("ix_deliveries_subscriber", "subscriber_id", "queued_at"),
         sa.Index("ix_deliveries_leases", "state", "lease_until"),
+        # There are few, and they are asked for often; whoever asks must write the state into the statement.
+        sa.Index("ix_deliveries_unknown", "subscriber_id", postgresql_where=_UNKNOWN, sqlite_where=_UNKNOWN),
         # A reader has one issue's mail in flight at most: two selections made at once would choose the same papers.
         sa.Index(
             "uq_deliveries_in_flight",
@@ -99,6 +113,7 @@ class Delivery(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UTCDateTime)
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    handed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     message_id: str | None = None
     selection: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
     code: int | None = None
@@ -107,7 +122,10 @@ class Delivery(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One try to hand a message over; rows are only ever added."""
+    """One try to hand a message over, or a word on what became of it; rows are only ever added.
+
+    :ivar phase: how far the dialogue had come, or one of `Word`.
+    """
 
     __tablename__ = "attempts"
 

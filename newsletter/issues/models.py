@@ -10,10 +10,15 @@ from newsletter.db import UTCDateTime
 
 
 class IssueState(StrEnum):
-    """Stopped by us when a relay refuses everything we send; the next ``send`` goes on."""
+    """Whether mails of an issue go out; readers are queued for it all the same, unless it is cancelled.
+
+    What is not sent when its time is over expires, whoever holds it up: the next issue is nearer then.
+    """
 
     OPEN = "open"
-    STOPPED = "stopped"
+    PAUSED = "paused"  # by the operator: goes on when they resume it, and not by another ``send``
+    STOPPED = "stopped"  # by us, since the relay refuses everything we send; the next ``send`` goes on
+    CANCELLED = "cancelled"  # by the operator, for good
 
 
 class Issue(SQLModel, table=True):

@@ -1,0 +1,1 @@
+"""What several refusals of one reader's mails mean together."""
