@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from newsletter import clock
 from newsletter.db import Database
 from newsletter.delivery.desk import Desk, Identity
+from newsletter.delivery.pacing import Pacer
+from newsletter.delivery.pacing.shared import RedisBuckets
 from newsletter.delivery.transports import Transport
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.delivery.transports.smtp import SmtpTransport
@@ -46,7 +48,6 @@ _SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
     "medrxiv": lambda web, settings, _: Biorxiv(web, settings.biorxiv_url, "medrxiv"),
     "feed": lambda web, _, what: Feed(web, what),
 }
-_PER_CONNECTION = 20  # at 6 seconds a mail they are done within a lease of 2 minutes
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class App:
     """Everything a job needs; jobs receive it, pure code receives values.
 
     :ivar details: who tells more about papers that others list; ``None`` where arXiv is no source.
+    :ivar pacing: whether a mail may go out now.
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
     :ivar stopping: set when the process is to end: what is under way is finished, no more is begun.
@@ -66,6 +68,7 @@ class App:
     templates: Templates
     transport: Transport
     sources: Mapping[str, Source]
+    pacing: Pacer
     details: Details | None = None
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
@@ -79,9 +82,8 @@ class App:
 
     @cached_property
     def batch(self) -> int:
-        """How many deliveries are leased at once: no more than a slow relay can take before the lease ends."""
-        relay = self.settings.relay
-        return min(_BATCH, _PER_CONNECTION * relay.connections) if relay else _BATCH
+        """How many deliveries are leased at once: so many that what a batch costs by itself does not count."""
+        return _BATCH
 
     @cached_property
     def identity(self) -> Identity:
@@ -99,6 +101,7 @@ class App:
     def close(self) -> None:
         """Close connections."""
         self.transport.close()
+        self.pacing.close()
         self.db.dispose()
 
 
@@ -112,8 +115,9 @@ def build_app(
 
     :raises SettingsError: no templates where they should be, or a secret that cannot be kept.
     """
-    relay, stopping = settings.relay, Event()
+    relays, stopping = settings.relays, Event()
     db = Database(settings.database_url)
+    pacer = _pacer(settings, db, now)
     web = _web(settings, db, _waiting(stopping))
     return App(
         settings=settings,
@@ -121,12 +125,32 @@ def build_app(
         now=now,
         signer=Signer(_keys(settings)),
         templates=Templates(settings.templates_dir),
-        transport=SmtpTransport(relay, stopping=stopping) if relay else Outbox(settings.outbox_dir),
+        transport=SmtpTransport(relays, pacer, now, stopping=stopping) if relays else Outbox(settings.outbox_dir),
         sources=_sources(settings, web),
+        pacing=pacer,
         details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
         wake=wake or (lambda _issue_id: None),
         stopping=stopping,
     )
+
+
+def _pacer(settings: Settings, db: Database, now: Callable[[], datetime]) -> Pacer:
+    """Return what keeps the limits: rates are counted in Redis where there is one, else in the database."""
+    limited = bool(settings.rate or settings.rate_domains)
+    url = _redis_url(settings) if limited else ""
+    return Pacer(
+        db,
+        now,
+        rate=settings.rate,
+        domains=settings.domain_rates,
+        warm_ups=settings.warm_ups,
+        broker=RedisBuckets(url, now) if url else None,
+    )
+
+
+def _redis_url(settings: Settings) -> str:
+    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    return url if url.partition("://")[0] in {"redis", "rediss", "redis+socket"} else ""
 
 
 def _sources(settings: Settings, web: Web) -> dict[str, Source]:
@@ -188,8 +212,7 @@ def _arxiv_pace(settings: Settings, db: Database, wait: Wait, interval: float) -
     """Return whose turn it is to ask arXiv: one at a time, over all processes and machines together."""
     hold = longest_request_seconds(settings.http_timeout_seconds)
     by_database = DatabasePace(db, "arxiv", interval, hold, wait=wait)
-    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
-    if url.partition("://")[0] in {"redis", "rediss", "redis+socket"}:
+    if url := _redis_url(settings):
         return RedisPace(url, "arxiv", interval, hold, fallback=by_database, wait=wait)
     return by_database
 

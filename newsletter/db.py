@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, SQLModel
 
@@ -101,6 +101,13 @@ def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     """Yield `items` in runs of at most `size`: a statement takes only so many values."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def is_away(exc: Exception) -> bool:
+    """Return whether the database itself cannot be written just now, rather than this or that row."""
+    if not isinstance(exc, OperationalError | InterfaceError):
+        return False
+    return not str(getattr(exc.orig, "sqlstate", "") or "").startswith("40")  # a deadlock is over at the next try
 
 
 def dialect(session: Session) -> str:

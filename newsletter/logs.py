@@ -53,6 +53,11 @@ def get(name: str) -> Any:  # noqa: ANN401  structlog's own type for a lazily bo
     return structlog.stdlib.get_logger(name)
 
 
+def verbose(name: str) -> bool:
+    """Return whether a module's debug messages are wanted: to put one together takes longer than to ask."""
+    return logging.getLogger(name).isEnabledFor(logging.DEBUG)
+
+
 def redact(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank fields that name people or secrets, and anything in a text that looks like one."""
     for key, value in fields.items():

@@ -7,7 +7,8 @@ steer and leave in between.
 ``rehearse`` is the same run without its last step.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
@@ -16,10 +17,13 @@ from newsletter import logs, membership, pulling
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.custody import store as custody
 from newsletter.delivery.desk import Desk
+from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.printing import print_digests, print_notices
+from newsletter.delivery.transports import Outgoing, Untried
 from newsletter.errors import InputError, LeaseLostError
 from newsletter.issues import cadence
 from newsletter.issues import store as issues
@@ -31,6 +35,7 @@ _log = logs.get(__name__)
 _DESKS = 3
 _LEASE_TRIES = 5
 _PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
+_CALLED_OFF = 50_000  # at once, of an issue that was cancelled: the next sweep goes on
 _PULLS_EVERY = timedelta(minutes=20)
 _PATIENCE = timedelta(hours=12)  # how long an issue waits for the first paper there is
 Tell = Callable[[int], None]
@@ -98,19 +103,12 @@ def deliver(
     _reap(app)
     if issue_id is None:
         membership.admit(app)
-    tried, started = 0, app.now()
-    while (limit is None or tried < limit) and not app.stopping.is_set():
-        if budget is not None and app.now() - started >= budget:
-            app.wake(issue_id)
-            break
-        size = app.batch if limit is None else min(app.batch, limit - tried)
-        leased, sent, stopped = _deliver_batch(app, issue_id, size, only)
-        tried += sent
-        tell(leased)
-        if stopped or not leased:
-            break
+    batches = _Batches(app, issue_id, only, limit, None if budget is None else app.now() + budget, tell)
+    with LedgerMarks(app.db, app.now, app.owner, issue_id) as marks:
+        rest = app.transport.deliver(batches, marks)
+    batches.give_back(rest)
     app.transport.finish()
-    return tried
+    return batches.given - len(rest.messages)
 
 
 def tick(app: App) -> None:
@@ -168,17 +166,63 @@ def tidy(app: App) -> None:
 def _reap(app: App) -> None:
     now = app.now()
     with app.db.session() as session:
-        deferred, unknown = ledger.reap(session, now)
-        expired = ledger.expire(session, now)
-    if deferred or unknown or expired:
-        _log.warning("picked up", deferred=deferred, unknown=unknown, expired=expired)
+        held = custody.check(session, now)
+        deferred, unknown = lapses.reap(session, now)
+        expired = lapses.expire(session, now)
+        called_off = lapses.call_off(session, now, _CALLED_OFF)
+    if held:
+        _log.error("sending is held", why=held)
+    if deferred or unknown or expired or called_off:
+        _log.warning("picked up", deferred=deferred, unknown=unknown, expired=expired, called_off=called_off)
 
 
-def _deliver_batch(app: App, issue_id: int | None, size: int, only: int | None) -> tuple[int, int, bool]:
-    """Lease, print and hand over one batch; return how many were leased, how many tried, and whether to stop."""
-    leased = _lease(app, issue_id, size, only)
-    if not leased:
-        return 0, 0, False
+class _Batches:
+    """An issue's mails as one stream: leased and printed a batch at a time, when the one before it is under way.
+
+    :ivar given: how many mails were taken from it.
+    """
+
+    def __init__(
+        self, app: App, issue_id: int | None, only: int | None, limit: int | None, until: datetime | None, tell: Tell
+    ) -> None:
+        self.given = 0
+        self._app, self._issue_id, self._only = app, issue_id, only
+        self._limit = limit
+        self._until = until
+        self._tell = tell
+        self._printed: deque[Outgoing] = deque()
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        app = self._app
+        while not app.stopping.is_set() and (self._limit is None or self.given < self._limit):
+            if self._until is not None and app.now() >= self._until:
+                app.wake(self._issue_id)
+                return
+            size = app.batch if self._limit is None else min(app.batch, self._limit - self.given)
+            leased = _lease(app, self._issue_id, size, self._only)
+            if not leased:
+                return
+            self._printed.extend(_print(app, self._issue_id, leased))
+            while self._printed:
+                self.given += 1
+                yield self._printed.popleft()
+            self._tell(len(leased))
+
+    def give_back(self, rest: Untried) -> None:
+        """Give back what is leased and was not tried; an issue that the other side refuses stops."""
+        ids = [each.leased.id for each in (*rest.messages, *self._printed)]
+        if not ids:
+            return
+        app = self._app
+        again = app.now() + (_PAUSE if rest.why else timedelta(0))
+        with app.db.session() as session:
+            ledger.release(session, ids, owner=app.owner, not_before=again, why=rest.why)
+            if rest.refused and self._issue_id is not None:
+                issues.stop(session, self._issue_id, rest.why)
+
+
+def _print(app: App, issue_id: int | None, leased: Sequence[Leased]) -> list[Outgoing]:
+    """Return the messages of a leased batch; who gets none is written down with the reason."""
     with app.db.snapshot() as session:
         if issue_id is None:
             outgoing, skipped = print_notices(session, app.templates, leased, app.identity, app.now())
@@ -187,14 +231,7 @@ def _deliver_batch(app: App, issue_id: int | None, size: int, only: int | None) 
     if skipped:
         with app.db.session() as session:
             ledger.skip(session, skipped, owner=app.owner, now=app.now())
-    rest = app.transport.deliver(outgoing, LedgerMarks(app.db, app.now, app.owner, issue_id))
-    if rest.messages:
-        ids, again = [each.leased.id for each in rest.messages], app.now() + (_PAUSE if rest.why else timedelta(0))
-        with app.db.session() as session:
-            ledger.release(session, ids, owner=app.owner, not_before=again, why=rest.why)
-            if rest.refused and issue_id is not None:
-                issues.stop(session, issue_id, rest.why)
-    return len(leased), len(outgoing) - len(rest.messages), bool(rest.messages)
+    return outgoing
 
 
 def _lease(app: App, issue_id: int | None, size: int, only: int | None) -> list[Leased]:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from newsletter.errors import SettingsError
+from newsletter.rates import DomainRates, WarmUp, check_rate, parse_domain_rates, parse_warm_ups
 
 PREFIX = "NEWSLETTER_"
 _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", re.IGNORECASE)
@@ -24,7 +25,11 @@ _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Where the SMTP transport hands messages over, from ``NEWSLETTER_SMTP_URL``."""
+    """Where the SMTP transport hands messages over, from ``NEWSLETTER_SMTP_URL``.
+
+    :ivar messages: how many go over one connection.
+    :ivar weight: its share of the mails beside other relays; 0 is a stand-by, for when all others are away.
+    """
 
     host: str
     port: int
@@ -32,7 +37,14 @@ class Relay:
     username: str | None = None
     password: str | None = None
     connections: int = 4
+    messages: int = 1_000
+    weight: int = 1
     timeout_seconds: float = 300.0
+
+    @property
+    def name(self) -> str:
+        """What it is called in limits and in what `status` shows."""
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,9 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:///var/newsletter.db"
     broker_url: SecretStr | None = None
     smtp_url: SecretStr | None = None
+    rate: float = 0.0
+    rate_domains: str = ""
+    warmup: str = ""
     outbox_dir: Path = Path("var/outbox")
     base_url: str = "http://127.0.0.1:8000"
     secret_key: SecretStr | None = None
@@ -178,6 +193,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/8") from None
         return value
 
+    @field_validator("rate")
+    @classmethod
+    def _rate(cls, value: float) -> float:
+        return check_rate(value)
+
     @field_validator("http_timeout_seconds")
     @classmethod
     def _seconds(cls, value: float) -> float:
@@ -188,7 +208,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _parse_composites(self) -> "Settings":
         # Said while starting, not when the first mail is due.
-        _ = self.sender_parts, self.relay, self.source_names
+        _ = self.sender_parts, self.relays, self.source_names, self.domain_rates, self.warm_ups
         if not 0 <= self.arxiv_interval_seconds <= 60 or (
             self.arxiv_interval_seconds < 3 and not self.arxiv_is_mirrored
         ):
@@ -211,9 +231,23 @@ class Settings(BaseSettings):
         return self.bounce_domain or self.sender_parts.domain
 
     @property
-    def relay(self) -> Relay | None:
-        """`smtp_url` taken apart; ``None`` means the outbox."""
-        return parse_smtp_url(self.smtp_url.get_secret_value()) if self.smtp_url else None
+    def relays(self) -> tuple[Relay, ...]:
+        """`smtp_url` taken apart: one relay or several; none means the outbox."""
+        urls = self.smtp_url.get_secret_value().split() if self.smtp_url else []
+        found = tuple(parse_smtp_url(url) for url in urls)
+        if found and not any(relay.weight for relay in found):
+            raise ValueError("smtp_url: at least one relay needs a weight above 0")
+        return found
+
+    @property
+    def domain_rates(self) -> DomainRates:
+        """`rate_domains` as limits of recipients' domains."""
+        return parse_domain_rates(self.rate_domains)
+
+    @property
+    def warm_ups(self) -> Mapping[str, WarmUp]:
+        """`warmup` as plans by relay."""
+        return parse_warm_ups(self.warmup)
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -249,6 +283,7 @@ class Settings(BaseSettings):
 
 
 MAX_SOURCE = 500  # characters of a source's name, with its address
+_OPTIONS = frozenset({"starttls", "connections", "messages", "timeout", "weight"})
 SOURCES = {
     "huggingface": "huggingface",
     "arxiv": "arxiv:cs.CL+cs.LG",
@@ -309,7 +344,7 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
 
 
 def parse_smtp_url(url: str) -> Relay:
-    """Return the relay that `url` names: ``smtp://user:pass@host:587?starttls=required|never&connections=N``.
+    """Return the relay that `url` names: ``smtp://user:pass@host:587?starttls=required|never&connections=N&weight=N``.
 
     ``smtps://`` is TLS from the first byte; ``smtp://`` demands STARTTLS unless the URL says ``starttls=never``.
 
@@ -323,8 +358,8 @@ def parse_smtp_url(url: str) -> Relay:
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
         raise ValueError("smtp_url: must look like smtp://user:password@host:587 or smtps://…")
     query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
-    if unknown := set(query) - {"starttls", "connections", "timeout"}:
-        raise ValueError(f"smtp_url: unknown option {min(unknown)}; there is starttls, connections and timeout")
+    if unknown := set(query) - _OPTIONS:
+        raise ValueError(f"smtp_url: unknown option {min(unknown)}; there is {', '.join(sorted(_OPTIONS))}")
     starttls = query.get("starttls", "required")
     if starttls not in {"required", "never"}:
         raise ValueError("smtp_url: starttls is required or never")
@@ -336,6 +371,8 @@ def parse_smtp_url(url: str) -> Relay:
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         connections=int(_number(query.get("connections", "4"), "connections", 1, 500)),
+        messages=int(_number(query.get("messages", "1000"), "messages", 1, 1_000_000)),
+        weight=int(_number(query.get("weight", "1"), "weight", 0, 1_000)),
         timeout_seconds=_number(query.get("timeout", "300"), "timeout", 1, 600),
     )
 

@@ -55,7 +55,7 @@ class Signer:
         """Return a token of 38 URL-safe characters holding `id_` and the second of `now`."""
         payload = _PAYLOAD.pack(id_, int(now.timestamp()))
         raw = payload + _mac(self._keys[0], purpose, payload)
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        return base64.urlsafe_b64encode(raw)[:TOKEN_CHARS].decode()
 
     def unsign(self, purpose: Purpose, token: str, *, now: datetime, max_age: timedelta | None = None) -> int:
         """Return the id inside `token`; see `read`."""
@@ -76,7 +76,7 @@ class Signer:
 
     def fingerprint(self, text: str) -> str:
         """Return 16 hex digits that nobody without the key can guess, the same for the same `text`."""
-        return hmac.new(self._keys[0], b"fingerprint\0" + text.encode(), hashlib.sha256).hexdigest()[:16]
+        return hmac.digest(self._keys[0], b"fingerprint\0" + text.encode(), "sha256").hex()[:16]
 
     def _verified(self, purpose: Purpose, token: str) -> bytes:
         # Only one spelling of a token is good: the last character of base64 has spare bits.
@@ -92,5 +92,8 @@ class Signer:
         return payload
 
 
+_PREFIXES = {purpose: purpose.value.encode() + b"\0" for purpose in Purpose}
+
+
 def _mac(key: bytes, purpose: Purpose, payload: bytes) -> bytes:
-    return hmac.digest(key, purpose.value.encode() + b"\0" + payload, "sha256")[:_MAC_BYTES]
+    return hmac.digest(key, _PREFIXES[purpose] + payload, "sha256")[:_MAC_BYTES]

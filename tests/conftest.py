@@ -1,7 +1,6 @@
 """A real App on a fresh database for each test, on SQLite and on PostgreSQL."""
 
 import gc
-import itertools
 import logging
 import os
 import shutil
@@ -14,11 +13,10 @@ from typing import Any
 
 import freezegun
 import pytest
-import sqlalchemy as sa
 import structlog
 from fakes import Clock, HuggingFaceServer, SmtpServer
 from hypothesis import settings as hypothesis_settings
-from servers import BROWSER, postgresql, valkey
+from servers import BROWSER, database, postgresql, valkey
 from sources import ArxivServer, SourceServer
 
 from newsletter.app import App, build_app
@@ -89,20 +87,11 @@ def _postgresql() -> Iterator[str]:
         yield url
 
 
-_numbers = itertools.count(1)
-
-
 @pytest.fixture
 def postgresql_url(_postgresql: str) -> Iterator[str]:
     """A fresh, migrated database on a real PostgreSQL."""
-    name = f"test_{next(_numbers)}"
-    admin = sa.create_engine(_postgresql.format(name="postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield _postgresql.format(name=name)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
+    with database(_postgresql) as url:
+        yield url
 
 
 @pytest.fixture

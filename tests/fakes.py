@@ -1,10 +1,12 @@
 """Working fakes: what stands outside, answering on loopback as the real thing does."""
 
 import json
+import os
 import socket
 import socketserver
+import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -126,7 +128,8 @@ def listed(
     }
 
 
-Script = Callable[[str, "Session"], str | None]
+Reply = str | Iterable[bytes]
+Script = Callable[[str, "Session"], Reply | None]
 
 
 @dataclass
@@ -142,6 +145,7 @@ class Session(socketserver.StreamRequestHandler):
     """One SMTP connection; `step` is told of everything before it is answered."""
 
     server: "SmtpServer"
+    disable_nagle_algorithm = True  # as relays do; else each reply behind another one waits 40 ms
 
     def handle(self) -> None:
         try:
@@ -154,8 +158,9 @@ class Session(socketserver.StreamRequestHandler):
         self.has_sender = self.has_recipient = False
         self.say("connect", "220 sink.example.org ESMTP")
         while line := self.rfile.readline():
-            text = line.decode("utf-8", "replace").strip()
+            text = self.line = line.decode("utf-8", "replace").strip()
             verb = text.split(" ", 1)[0].upper()
+            self.server.heard.append(text)
             if verb in {"EHLO", "HELO"}:
                 names = ["sink.example.org", *self.server.extensions]
                 last = names.pop()
@@ -191,7 +196,7 @@ class Session(socketserver.StreamRequestHandler):
                 self.server.step("body", self)
         message = Received(self.sender, self.recipient, b"".join(lines))
         trouble = self.server.step("dot", self) if self.has_recipient else "554 5.5.1 no valid recipients"
-        if trouble is None or trouble.startswith("2"):
+        if trouble is None or (isinstance(trouble, str) and trouble.startswith("2")):
             self.server.accepted.append(message)
             after = self.server.step("accepted", self)
             self._send(after or trouble or "250 2.0.0 queued as 1")
@@ -201,15 +206,25 @@ class Session(socketserver.StreamRequestHandler):
     def say(self, step: str, usual: str) -> str:
         reply = self.server.step(step, self) or usual
         self._send(reply)
-        return reply
+        return str(reply)
 
-    def _send(self, reply: str) -> None:
+    def _send(self, reply: Reply) -> None:
         if reply == "drop":
+            raise _HungUpError
+        if reply == "rst":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
             raise _HungUpError
         if reply == "hang":
             self.server.release.wait(30)
             raise _HungUpError
-        self.wfile.write(reply.encode() + b"\r\n")
+        if isinstance(reply, str):
+            self.wfile.write(reply.encode() + b"\r\n")
+            return
+        for piece in reply:
+            self.wfile.write(piece)
+            self.server.blurted += len(piece)
+        raise _HungUpError
 
 
 class _HungUpError(Exception):
@@ -220,17 +235,21 @@ class SmtpServer(socketserver.ThreadingTCPServer):
     """A relay that keeps what it accepted, and misbehaves on demand.
 
     :ivar extensions: what EHLO offers.
-    :ivar script: called with each step and the session; returns a reply, ``"drop"``, ``"hang"`` or ``None``.
+    :ivar heard: the commands of all connections.
+    :ivar blurted: how many bytes were said in pieces until nobody listened any more.
+    :ivar script: called with each step and the session; returns a reply, ``"drop"``, ``"rst"``, ``"hang"``, pieces
+        to be said as they are before hanging up, or ``None``.
     """
 
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Session)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Session)
         self.accepted: list[Received] = []
-        self.connections = 0
+        self.heard: list[str] = []
+        self.connections = self.blurted = 0
         self.extensions = ["8BITMIME", "PIPELINING"]
         self.script: Script = lambda _step, _session: None
         self.release = threading.Event()
@@ -241,7 +260,7 @@ class SmtpServer(socketserver.ThreadingTCPServer):
         """The relay as a setting."""
         return f"smtp://127.0.0.1:{self.server_address[1]}?starttls=never&timeout=5"
 
-    def step(self, step: str, session: Session) -> str | None:
+    def step(self, step: str, session: Session) -> Reply | None:
         """Count and ask the script."""
         with self._lock:
             self.connections += step == "connect"

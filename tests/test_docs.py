@@ -26,7 +26,7 @@ def test_the_example_is_a_good_env_file(tmp_path: Path) -> None:
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     path = tmp_path / "all.env"
     path.write_text(re.sub(r"^# ?(?=NEWSLETTER_)", "", text, flags=re.MULTILINE), encoding="utf-8")
-    assert Settings(_env_file=path).relay is not None
+    assert Settings(_env_file=path).relays
 
 
 def test_the_readme_names_only_commands_there_are() -> None:

@@ -159,7 +159,7 @@ def test_a_delivery_outlives_its_reader_and_keeps_its_number_in_a_migrated_datab
     assert {key["referred_table"] for key in found.get_foreign_keys("attempts")} == {"deliveries"}
     [in_flight] = [each for each in found.get_indexes("deliveries") if each["name"] == "uq_deliveries_in_flight"]
     assert in_flight["unique"]
-    assert any("leased" in str(value) for value in in_flight["dialect_options"].values())
+    assert any("lease_owner" in str(value) for value in in_flight["dialect_options"].values())
     with db.session() as session:
         session.execute(sa.text("DELETE FROM attempts"))
         session.execute(sa.text("DELETE FROM deliveries"))

@@ -15,8 +15,9 @@ def work(app: App, concurrency: int) -> None:
     :param concurrency: how many batches at once, with a broker.
     """
     if app.settings.broker_url is None:
+        stop = told_to_stop()  # heard from before the first mail on
         with inline.working(app):
-            until_stopped()
+            stop.wait()
         return
     app.close()  # Celery's children open their own
     celery.worker_main(
@@ -24,12 +25,12 @@ def work(app: App, concurrency: int) -> None:
     )
 
 
-def until_stopped() -> None:
-    """Return when the process is told to end."""
+def told_to_stop() -> threading.Event:
+    """Return what is set when the process is told to end, from now on."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop
 
 
 if __name__ == "__main__":

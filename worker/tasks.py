@@ -1,10 +1,15 @@
 """Tasks: each is one statement, a call of the pipeline's job of the same name."""
 
+import gc
+import multiprocessing
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
+from threading import Thread
 
+from celery.signals import worker_process_init, worker_shutting_down
 from kombu.exceptions import OperationalError
 
 from newsletter import logs, pipeline
@@ -16,12 +21,35 @@ _log = logs.get("newsletter.worker")
 _BUDGET = timedelta(seconds=45)  # a task ends within a minute, long before the broker would hand it out again
 
 
+_STOPPING = multiprocessing.Event()  # shared with the processes that are forked off: only their parent is told
+
+
 @lru_cache(maxsize=1)
 def newsletter() -> App:
     """Return this process's application, made when its first task runs: after the fork."""
     settings = load()
     logs.configure(settings.log_level, json=settings.log_json)
-    return with_broker(build_app(settings))
+    app = with_broker(build_app(settings))
+    Thread(target=_stop, args=(app,), name="stop", daemon=True).start()
+    gc.freeze()  # what is loaded by now stays: see `open_app`
+    return app
+
+
+@worker_shutting_down.connect
+def _on_shutdown(**_: object) -> None:
+    """Have tasks finish the mails in hand and no more: an init system does not wait for a whole batch."""
+    _STOPPING.set()
+
+
+@worker_process_init.connect
+def _on_fork(**_: object) -> None:
+    """Leave it to the parent: a whole group is told to stop when its terminal, or its service, is."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _stop(app: App) -> None:
+    _STOPPING.wait()
+    app.stopping.set()
 
 
 @celery.task(name="newsletter.pull", acks_late=True)

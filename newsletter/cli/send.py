@@ -39,7 +39,7 @@ def send(
     """Open the day's issue, queue who is due, and deliver until nothing is left to do now."""
     overrides: dict[str, Any] = {"outbox_dir": out} if out and not dry_run else {}
     with open_app(**overrides) as app:
-        if out and not dry_run and app.settings.relay:
+        if out and not dry_run and app.settings.relays:
             fail("--out goes with --dry-run where NEWSLETTER_SMTP_URL is set")
         which = day or app.now().astimezone(UTC).date()
         only = _id_of(app, subscriber) if subscriber else None

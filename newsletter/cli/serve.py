@@ -56,17 +56,14 @@ def worker(
 def scheduler() -> None:
     """Say when it is time to pull, to open issues and to sweep: to workers over the broker, or to this process."""
     from worker import inline
-    from worker.__main__ import until_stopped
+    from worker.__main__ import told_to_stop
     from worker.scheduler import scheduled
     from worker.tasks import call
 
     with open_app(service=True) as app:
-        if app.settings.broker_url is None:
-            with inline.running(app):
-                until_stopped()
-        else:
-            with scheduled(call):
-                until_stopped()
+        stop = told_to_stop()
+        with inline.running(app) if app.settings.broker_url is None else scheduled(call):
+            stop.wait()
 
 
 def serve_web(app: "App", host: str | None, port: int | None) -> None:

@@ -25,7 +25,7 @@ from newsletter.settings import Sender
 from newsletter.signing import Purpose, Signer
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import State, Subscriber
-from newsletter.subscribers.preferences import Cadence
+from newsletter.subscribers.preferences import Cadence, Preferences
 
 _log = logs.get(__name__)
 _SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the listing's own day began
@@ -49,11 +49,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A reader's mail, all but its address and its delivery: what a dry run shows and a real run sends."""
+    """A reader's mail, all but its address and its delivery: what a dry run shows and a real run sends.
+
+    :ivar unsubscribe: the token by which they leave.
+    """
 
     subscriber: Subscriber
     selection: Selection
     printed: Printed
+    unsubscribe: str
     warnings: tuple[str, ...] = ()
 
 
@@ -82,17 +86,19 @@ class Desk:
             attempts of the same issue are sent again as they were.
         """
         people = subscribers.by_ids(session, subscriber_ids)
-        found = _not_to_mail(session, people, subscriber_ids, self.issue.day)
+        wishes: dict[int, Preferences] = {}
+        found = _not_to_mail(session, people, subscriber_ids, self.issue.day, wishes)
         readers = [people[each] for each in subscriber_ids if each not in found]
         ids = [person.id or 0 for person in readers]
         kept = store.kept_selections(session, self.issue.id or 0, ids)
         for (span, since), group in self._by_edition(session, readers).items():
             setting = self._setting(session, span, since)
-            selections = self._selections(session, setting.edition, setting.known_since, group, kept)
+            selections = self._selections(session, setting, group, wishes, kept)
             for person, selection in zip(group, selections, strict=True):
+                asked, delivery_id = wishes[person.id or 0], tokens.get(person.id or 0, 0)
                 found[person.id or 0] = (
-                    self._print(setting, person, selection, tokens.get(person.id or 0, 0), now)
-                    if setting.edition.worth_a_mail(person.preferences, selection)
+                    self._print(setting, person, asked, selection, delivery_id, now)
+                    if setting.edition.worth_a_mail(asked, selection)
                     else SkipReason.NOTHING_NEW
                 )
         return {each: found[each] for each in dict.fromkeys(subscriber_ids)}
@@ -124,15 +130,16 @@ class Desk:
     def _selections(
         self,
         session: Session,
-        edition: Edition,
-        known_since: datetime,
+        setting: "_Setting",
         readers: Sequence[Subscriber],
+        wishes: dict[int, Preferences],
         kept: dict[int, dict[str, Any]],
     ) -> list[Selection]:
+        edition = setting.edition
         ids = [person.id or 0 for person in readers]
         # who undid a pause since an earlier attempt gets another edition, which may not hold what was kept
         kept = {who: each for who, each in kept.items() if edition.papers.keys() >= {pick[0] for pick in each["picks"]}}
-        sent = store.seen_papers(session, ids, known_since - _SEEN_MARGIN)
+        sent = store.seen_papers(session, ids, setting.known_since - _SEEN_MARGIN)
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
@@ -141,7 +148,7 @@ class Desk:
         nobody = issues.NO_RATINGS
         chosen = edition.choose(
             [
-                Reader(each.preferences, seen.get(each.id or 0, frozenset()) | said.papers, said.rated)
+                Reader(wishes[each.id or 0], seen.get(each.id or 0, frozenset()) | said.papers, said.rated)
                 for each in fresh
                 for said in (rated.get(each.id or 0, nobody),)
             ]
@@ -150,20 +157,32 @@ class Desk:
         return [new[person.id] if person.id in new else thaw(kept[person.id or 0]) for person in readers]
 
     def _print(
-        self, setting: "_Setting", person: Subscriber, selection: Selection, delivery_id: int, now: datetime
+        self,
+        setting: "_Setting",
+        person: Subscriber,
+        wishes: Preferences,
+        selection: Selection,
+        delivery_id: int,
+        now: datetime,
     ) -> Prepared | SkipReason:
         try:
-            return self._printed(setting, person, selection, delivery_id, now)
+            return self._printed(setting, person, wishes, selection, delivery_id, now)
         except Exception:  # noqa: BLE001  one reader's broken mail must not cost the others theirs
             _log.exception("mail cannot be printed", subscriber=person.id, issue=self.issue.slot)
             return SkipReason.UNPRINTABLE
 
     def _printed(
-        self, setting: "_Setting", person: Subscriber, selection: Selection, delivery_id: int, now: datetime
+        self,
+        setting: "_Setting",
+        person: Subscriber,
+        wishes: Preferences,
+        selection: Selection,
+        delivery_id: int,
+        now: datetime,
     ) -> Prepared:
         press = setting.press(tracked=person.tracking)
         fitted = press.fit(selection)
-        digest = setting.edition.compose(person.preferences, fitted)
+        digest = setting.edition.compose(wishes, fitted)
         sign, at = self._identity.signer.sign, max(now, person.links_since or now)
         tokens = Tokens(
             read=sign(Purpose.READ, delivery_id, now=now),
@@ -173,7 +192,7 @@ class Desk:
         )
         left_out = len(selection.picks) - len(fitted.picks)
         warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
-        return Prepared(person, fitted, press.print(digest, tokens), warnings)
+        return Prepared(person, fitted, press.print(digest, tokens), tokens.unsubscribe, warnings)
 
 
 class _Setting:
@@ -198,8 +217,13 @@ class _Setting:
 
 
 def _not_to_mail(
-    session: Session, people: dict[int, Subscriber], subscriber_ids: Sequence[int], day: date
+    session: Session,
+    people: dict[int, Subscriber],
+    subscriber_ids: Sequence[int],
+    day: date,
+    wishes: dict[int, Preferences],
 ) -> dict[int, Prepared | SkipReason]:
+    """Return who gets no mail, and why; put what the others asked for into `wishes`."""
     barred = subscribers.suppressed(session, [each.email for each in people.values()])
     found: dict[int, Prepared | SkipReason] = {}
     for subscriber_id in subscriber_ids:
@@ -210,19 +234,13 @@ def _not_to_mail(
             found[subscriber_id] = SkipReason.SUPPRESSED
         elif person.paused_until and person.paused_until > day:
             found[subscriber_id] = SkipReason.PAUSED
-        elif not _readable(person):
-            found[subscriber_id] = SkipReason.UNPRINTABLE
+        else:
+            try:
+                wishes[subscriber_id] = person.preferences
+            except ValueError:
+                _log.exception("wishes cannot be read", subscriber=person.id)
+                found[subscriber_id] = SkipReason.UNPRINTABLE
     return found
-
-
-def _readable(person: Subscriber) -> bool:
-    """Return whether what is kept of a reader's wishes still means something."""
-    try:
-        _ = person.preferences
-    except ValueError:
-        _log.exception("wishes cannot be read", subscriber=person.id)
-        return False
-    return True
 
 
 def freeze(selection: Selection) -> dict[str, Any]:

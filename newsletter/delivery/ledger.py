@@ -20,17 +20,17 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import dialect
 from newsletter.delivery.custody import store as custody
-from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason, Word
+from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.refusals import store as refusals
 from newsletter.delivery.retry import Outcome
 from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
 
-LEASE = timedelta(minutes=2)  # how long the mails of a worker that died wait
+LEASE = timedelta(seconds=30)  # how long the mails of a worker that died wait; a living one renews it
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _LOOK_AGAIN = timedelta(minutes=1)
-_WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
+WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 _IN_FLIGHT = (DeliveryState.LEASED, DeliveryState.HANDOFF)
 _HAS_IT = (DeliveryState.SENT, DeliveryState.HANDOFF)
 # each row of parameters says which columns it sets
@@ -132,6 +132,14 @@ def release(session: Session, ids: Sequence[int], *, owner: str, not_before: dat
             lease_owner=None,
             lease_until=None,
         ),
+    )
+
+
+def renew(session: Session, *, owner: str, now: datetime) -> None:
+    """Keep for longer what `owner` has leased and not handed over yet."""
+    session.execute(
+        sa.update(Delivery).where(*_ours(owner, DeliveryState.LEASED)).values(lease_until=now + LEASE),
+        execution_options={"synchronize_session": False},
     )
 
 
@@ -246,7 +254,7 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
             values.append(_settled(leased.id, outcome, reply, now, handed_at))
             if outcome.hard or outcome.full or outcome.ours:
                 weighty.append((leased.subscriber_id, leased.id, outcome))
-        row = attempt(leased.id, leased.attempts, outcome.phase, outcome.state, now, reply)
+        row = attempt_row(leased.id, leased.attempts, outcome.phase, outcome.state, now, reply)
         attempts.append(row | {"code": outcome.code})
     if values:
         ask(_THIS, values)
@@ -276,8 +284,7 @@ def _settled(
     }
 
 
-def attempt(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
-    """Return a row for the table of attempts."""
+def attempt_row(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
     return {
         "delivery_id": delivery_id,
         "no": no,
@@ -288,51 +295,8 @@ def attempt(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, 
     }
 
 
-def reap(session: Session, now: datetime) -> tuple[int, int]:
-    """End leases whose time is over; return how many became ``deferred`` and how many ``unknown``.
-
-    Each lost attempt is written down as one.
-    """
-    before = _lost(session, DeliveryState.LEASED, "the worker was lost before the handoff", now)
-    after = _lost(session, DeliveryState.HANDOFF, "the worker was lost after the handoff", now)
-    return before, after
-
-
-def _lost(session: Session, state: DeliveryState, why: str, now: datetime) -> int:
-    leased = state is DeliveryState.LEASED
-    becomes = DeliveryState.DEFERRED if leased else DeliveryState.UNKNOWN
-    values = {"not_before": now} if leased else {"done_at": now}
-    statement = (
-        sa.update(Delivery)
-        .where(_over(state, now))
-        .values(state=becomes, reply=why, lease_owner=None, lease_until=None, **values)
-        .returning(col(Delivery.id), col(Delivery.attempts))
-    )
-    rows = session.connection().execute(statement).all()
-    lost = [attempt(id_, no, Word.LOST, becomes, now, why) for id_, no in rows]
-    if lost:
-        session.connection().execute(sa.insert(Attempt.__table__), lost)  # type: ignore[attr-defined]
-    return len(lost)
-
-
-def _over(state: DeliveryState, now: datetime) -> sa.ColumnElement[bool]:
-    """Whether a lease is over, and nobody is just writing to its delivery: to wait for them could be for ever."""
-    over = col(Delivery.state) == state, col(Delivery.lease_until) < now
-    return col(Delivery.id).in_(sa.select(col(Delivery.id)).where(*over).with_for_update(skip_locked=True))
-
-
-def expire(session: Session, now: datetime) -> int:
-    """Give up what was not sent before its time was over; return how many."""
-    statement = (
-        sa.update(Delivery)
-        .where(col(Delivery.state).in_(_WAITING), col(Delivery.expires_at) <= now)
-        .values(state=unless_in_doubt(DeliveryState.FAILED), reply="expired", done_at=now)
-    )
-    return _changed(session, statement)
-
-
 def unless_in_doubt(state: DeliveryState) -> sa.ColumnElement[str]:
-    """Return the state that ends a delivery without a mail, or ``unknown`` if an earlier attempt may have brought it."""
+    """Return the state that ends a delivery without a mail: ``unknown`` if an earlier attempt may have brought it."""
     doubted = sa.select(col(Attempt.id)).where(
         col(Attempt.delivery_id) == col(Delivery.id), col(Attempt.outcome) == DeliveryState.UNKNOWN
     )
@@ -346,11 +310,12 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         col(other.subscriber_id) == col(Delivery.subscriber_id),
         col(other.id) != col(Delivery.id),
         col(other.issue_id).is_not(None),
+        col(other.lease_owner).is_not(None),
         col(other.state).in_(_IN_FLIGHT),
     )
     due = (
         select(sa.type_coerce(Delivery.id, sa.BigInteger).label("id"))
-        .where(_of(issue_id), col(Delivery.state).in_(_WAITING), col(Delivery.not_before) <= now)
+        .where(_of(issue_id), *idle(), col(Delivery.state).in_(WAITING), col(Delivery.not_before) <= now)
         .where(col(Delivery.expires_at) > now)
         .order_by(col(Delivery.not_before), col(Delivery.id))
         .limit(limit)
@@ -361,6 +326,11 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
         due = due.where(~busy.exists(), running.exists())
     return due.where(~custody.held())
+
+
+def idle() -> tuple[sa.ColumnElement[bool], ...]:
+    """Whether nobody has it, and nothing became of it yet: what the indexes of waiting deliveries hold."""
+    return col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
 
 
 def _paused() -> sa.ColumnElement[bool]:
@@ -387,6 +357,6 @@ def _ours(owner: str, *states: DeliveryState) -> tuple[sa.ColumnElement[bool], .
     return col(Delivery.lease_owner) == owner, col(Delivery.state).in_(states)
 
 
-def _changed(session: Session, statement: sa.Update) -> int:
+def changed(session: Session, statement: sa.Update) -> int:
     result = session.execute(statement, execution_options={"synchronize_session": False})
     return int(result.rowcount)  # type: ignore[attr-defined]

@@ -1,114 +1,193 @@
-"""The ledger as transports see it: a mark is committed when the call returns."""
+"""The ledger as transports see it: one thread writes the marks of all connections, many in one transaction."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from threading import Lock
+from datetime import datetime, timedelta
+from threading import Condition, Thread
+from types import TracebackType
+from typing import Self
 
 from sqlmodel import Session
 
-from newsletter import logs
-from newsletter.db import Database
+from newsletter import clock, logs
+from newsletter.db import Database, is_away
 from newsletter.delivery import ledger
 from newsletter.delivery.ledger import Handoff
 from newsletter.delivery.models import DeliveryState, Mail
 from newsletter.delivery.retry import Outcome
-from newsletter.delivery.transports import Outgoing
-from newsletter.errors import LeaseLostError
+from newsletter.delivery.transports import Outgoing, Told
 from newsletter.issues import store as issues
 from newsletter.subscribers import store as subscribers
 
 _log = logs.get(__name__)
+_GROUP = 500
+_RENEW_SECONDS = ledger.LEASE / timedelta(seconds=3)
+_ALIVE_SECONDS = 5.0  # a transport that has said nothing for so long holds nothing worth keeping
+_KNOWN_FOR_SECONDS = 60.0  # how long a database that is away is waited for, to tell it what became of mails
+_AGAIN_SECONDS = 0.5
 
 
 @dataclass(slots=True, eq=False)
 class _Mark:
-    """What one connection wants written down; without an outcome it is a handoff.
-
-    :ivar trouble: why it could not be.
-    """
+    """What is to be written down of a mail: its outcome, its handoff with whoever waits for that, or that it waits."""
 
     outgoing: Outgoing
     outcome: Outcome | None = None
-    done: bool = False
-    ours: bool = False
-    trouble: BaseException | None = None
+    told: Told | None = None
+    wait: timedelta | None = None
 
 
 class LedgerMarks:
-    """Marks of one worker: those of all its connections that come while a transaction runs share the next one.
+    """Marks of one run, written by a thread of its own between ``with`` and its end.
+
+    Marks that come while a transaction runs share the next one, so strictness costs little even where
+    each commit waits for the disk.
 
     :param owner: who leased the deliveries; every change names it.
     :param issue_id: the issue that a refusal of everything stops.
     """
 
-    def __init__(self, db: Database, clock: Callable[[], datetime], owner: str, issue_id: int | None) -> None:
+    def __init__(self, db: Database, now: Callable[[], datetime], owner: str, issue_id: int | None) -> None:
         self._db = db
-        self._now = clock
+        self._now = now
         self._owner = owner
         self._issue_id = issue_id
         self._waiting: deque[_Mark] = deque()
-        self._turn = Lock()
+        self._changed = Condition()
+        self._writing = self._closing = False
+        self._trouble: Exception | None = None
+        self._beat_at = self._renewed_at = clock.monotonic()
+        self._thread = Thread(target=self._run, name="ledger", daemon=True)
 
-    def handoff(self, outgoing: Outgoing) -> None:
+    def __enter__(self) -> Self:
+        """Start writing."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, trouble: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Return when all is written.
+
+        :raises Exception: why what became of mails could not be written down.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        if self._trouble is not None and trouble is None:
+            raise self._trouble
+
+    def handoff(self, outgoing: Outgoing, told: Told) -> None:
         """See `Marks.handoff`; who left meanwhile is skipped, who paused or moved looked at again."""
-        if not self._commit(_Mark(outgoing)):
-            raise LeaseLostError(f"delivery {outgoing.leased.id} is no longer ours to send")
+        self._add(_Mark(outgoing, None, told))
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         """Write the outcome, suppress an address that does not exist, stop an issue that the relay refuses."""
-        ours = self._commit(_Mark(outgoing, outcome))
-        fields = {
-            "delivery": outgoing.leased.id,
-            "state": outcome.state,
-            "phase": outcome.phase,
-            "code": outcome.code,
-        }
-        if outcome.state is DeliveryState.SENT:
-            _log.debug("delivery settled", ours=ours, **fields)
-        else:
-            _log.warning(
-                "delivery not accepted",
-                ours=ours,
-                mail=Mail(outgoing.leased.mail),
-                reply=outcome.reply,
-                **fields,
-            )
+        self._add(_Mark(outgoing, outcome))
 
-    def _commit(self, mark: _Mark) -> bool:
-        """Return, after the commit, whether the delivery was ours."""
-        self._waiting.append(mark)
-        with self._turn:  # whoever has it commits for all who wait for it
-            if not mark.done:
-                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
-        if mark.trouble is not None:
-            raise mark.trouble
-        return mark.ours
+    def put_off(self, outgoing: Outgoing, wait: timedelta) -> None:
+        """See `Marks.put_off`."""
+        self._add(_Mark(outgoing, wait=wait))
+
+    def beat(self) -> None:
+        """See `Marks.beat`."""
+        self._beat_at = clock.monotonic()
+
+    def flush(self) -> None:
+        """Return when all that was said so far is written."""
+        with self._changed:
+            while self._waiting or self._writing:
+                self._changed.wait()
+
+    def _add(self, mark: _Mark) -> None:
+        with self._changed:
+            self._waiting.append(mark)
+            if not self._writing:
+                self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+                if not self._waiting and not self._closing:
+                    self._changed.wait(_RENEW_SECONDS / 2)
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+                self._writing = True
+                if self._closing and not group:
+                    self._writing = False
+                    self._changed.notify_all()
+                    return
+            if group:
+                self._write(group)
+            self._renew()
+
+    def _renew(self) -> None:
+        """Keep the leases of what is still to be sent, as long as somebody is there to send it."""
+        now = clock.monotonic()
+        if now - self._renewed_at < _RENEW_SECONDS or now - self._beat_at > _ALIVE_SECONDS:
+            return
+        self._renewed_at = now
+        try:
+            with self._db.session() as session:
+                ledger.renew(session, owner=self._owner, now=self._now())
+        except Exception:  # noqa: BLE001  lost leases are noticed at the handoff
+            _log.warning("leases not renewed", exc_info=True)
 
     def _write(self, group: Sequence[_Mark]) -> None:
         try:
-            with self._db.session() as session:
-                ours = self._write_in(session, group)
-        except BaseException as exc:
-            if len(group) > 1 and isinstance(exc, Exception) and not getattr(exc, "connection_invalidated", False):
+            ours = self._written(group)
+        except Exception as exc:  # noqa: BLE001  whatever it is, who waits for an answer gets it
+            if len(group) > 1 and not is_away(exc):
                 for each in group:
                     self._write([each])  # one that cannot be written must not cost the others what is known of theirs
                 return
-            for each in group:
-                each.done, each.trouble = True, exc
-            if not isinstance(exc, Exception):
-                raise
+            self._refuse(group, exc)
             return
         for each in group:
-            each.done, each.ours = True, each.outgoing.leased.id in ours[each.outcome is None]
+            self._tell(each, each.outgoing.leased.id in ours[each.told is not None])
+
+    def _refuse(self, group: Sequence[_Mark], trouble: Exception) -> None:
+        """Refuse handoffs at once; what became of mails must not be forgotten because a database restarts."""
+        known = [each for each in group if each.told is None]
+        for each in group:
+            if each.told is not None:
+                each.told(trouble)
+        until = clock.monotonic() + (_KNOWN_FOR_SECONDS if is_away(trouble) else 0)
+        while known and clock.monotonic() < until:
+            clock.wait(_AGAIN_SECONDS)
+            try:
+                ours = self._written(known)
+            except Exception as exc:  # noqa: BLE001  told when the time is over
+                trouble = exc
+            else:
+                for each in known:
+                    self._tell(each, each.outgoing.leased.id in ours[False])
+                return
+        if known:
+            self._trouble = self._trouble or trouble
+            _log.error(
+                "outcomes lost", deliveries=[each.outgoing.leased.id for each in known], why=type(trouble).__name__
+            )
+
+    def _written(self, group: Sequence[_Mark]) -> dict[bool, set[int]]:
+        with self._db.session() as session:
+            return self._write_in(session, group)
 
     def _write_in(self, session: Session, group: Sequence[_Mark]) -> dict[bool, set[int]]:
         """Return which deliveries were ours, of handoffs (True) and of outcomes (False)."""
         now, mine = self._now(), {"owner": self._owner}
-        handoffs = [each.outgoing for each in group if each.outcome is None]
+        handoffs = [each.outgoing for each in group if each.told is not None]
         settled = [(each.outgoing, each.outcome) for each in group if each.outcome is not None]
         marked, ours = set[int](), set[int]()
+        if handoffs:
+            rows = [Handoff(each.leased, each.recipient, each.message_id, each.selection) for each in handoffs]
+            marked = ledger.mark_handoffs(session, rows, now=now, **mine)
+            ledger.turn_back(
+                session, [each.leased for each in handoffs if each.leased.id not in marked], now=now, **mine
+            )
         if settled:
             ours = ledger.settle(session, [(each.leased, outcome) for each, outcome in settled], now=now, **mine)
         for outgoing, outcome in sorted(settled, key=lambda each: each[0].recipient):  # the same order everywhere
@@ -116,20 +195,44 @@ class LedgerMarks:
                 subscribers.suppress(session, outgoing.recipient, "bounced", now)
             if outcome.stop and self._issue_id is not None:
                 issues.stop(session, self._issue_id, outcome.reply)
-        if handoffs:
-            rows = [Handoff(each.leased, each.recipient, each.message_id, each.selection) for each in handoffs]
-            marked = ledger.mark_handoffs(session, rows, now=now, **mine)
-            ledger.turn_back(
-                session, [each.leased for each in handoffs if each.leased.id not in marked], now=now, **mine
-            )
+        waiting: dict[timedelta, list[int]] = {}
+        for each in group:
+            if each.wait is not None:
+                waiting.setdefault(each.wait, []).append(each.outgoing.leased.id)
+        for wait, ids in waiting.items():
+            ledger.release(session, ids, not_before=now + wait, **mine)
         return {True: marked, False: ours}
+
+    def _tell(self, mark: _Mark, ours: bool) -> None:
+        if mark.told is not None:
+            mark.told(ours)
+        elif mark.outcome is not None:
+            _report(mark.outgoing, mark.outcome, ours=ours)
 
 
 class NoMarks:
     """Marks for a rehearsal: nothing is kept."""
 
-    def handoff(self, outgoing: Outgoing) -> None:
+    def handoff(self, outgoing: Outgoing, told: Told) -> None:
         """See `Marks.handoff`."""
+        del outgoing
+        told(True)
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
         """See `Marks.settle`."""
+
+    def put_off(self, outgoing: Outgoing, wait: timedelta) -> None:
+        """See `Marks.put_off`."""
+
+    def beat(self) -> None:
+        """See `Marks.beat`."""
+
+
+def _report(outgoing: Outgoing, outcome: Outcome, *, ours: bool) -> None:
+    if outcome.state is DeliveryState.SENT and not logs.verbose(__name__):
+        return  # thousands a second, that nobody reads
+    fields = {"delivery": outgoing.leased.id, "state": outcome.state, "phase": outcome.phase, "code": outcome.code}
+    if outcome.state is DeliveryState.SENT:
+        _log.debug("delivery settled", ours=ours, **fields)
+    else:
+        _log.warning("delivery not accepted", ours=ours, mail=Mail(outgoing.leased.mail), reply=outcome.reply, **fields)

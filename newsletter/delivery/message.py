@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime, formataddr
+from functools import lru_cache
 
 _MAX_HEADER_TEXT = 150  # characters of a subject
 # "=_" cannot occur in quoted-printable, where "=" is followed by two hex digits or a line end (RFC 2045, 6.7).
 _BOUNDARY = "=_newsletter_parts"
+_PART = "\r\n--{}\r\nContent-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+_TEXT, _HTML = (_PART.format(_BOUNDARY, kind).encode() for kind in ("plain", "html"))
+_END = f"\r\n--{_BOUNDARY}--\r\n".encode()
 _SPACES = re.compile(r"\s+")
 
 
@@ -35,43 +39,39 @@ class Envelope:
 
 
 def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
-    """Return the message; `text` and `html` are quoted-printable with CRLF line ends."""
-    part = "\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-    head = "\r\n".join(
-        (
-            f"From: {_mailbox(envelope.sender_name, envelope.sender_address)}",
-            f"To: {envelope.recipient}",  # checked when it was taken in: ASCII, no space, no control character
-            f"Subject: {_encoded(envelope.subject, 'Subject')}",
-            f"Date: {format_datetime(envelope.date)}",
-            f"Message-ID: {envelope.message_id}",
-            *_list_headers(envelope),
-            f"Feedback-ID: {envelope.feedback_id}",
-            "Auto-Submitted: auto-generated",
-            "Precedence: bulk",
-            "MIME-Version: 1.0",
-            f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"',
-        )
+    """Return the message; `text` and `html` are quoted-printable with CRLF line ends, no line beginning with a dot.
+
+    So no line of the message does: it goes through DATA as it is (RFC 5321, section 4.5.2).
+    """
+    head = (
+        f"From: {_mailbox(envelope.sender_name, envelope.sender_address)}\r\n"
+        f"To: {envelope.recipient}\r\n"  # checked when it was taken in: ASCII, no space, no control character
+        f"Subject: {_encoded(envelope.subject, 'Subject')}\r\n"
+        f"Date: {_date(envelope.date)}\r\n"
+        f"Message-ID: {envelope.message_id}\r\n"
+        f"{_list_headers(envelope)}"
+        f"Feedback-ID: {envelope.feedback_id}\r\n"
+        "Auto-Submitted: auto-generated\r\n"
+        "Precedence: bulk\r\n"
+        "MIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"\r\n'
     )
-    return b"".join(
-        (
-            head.encode("ascii"),
-            f"\r\n\r\n--{_BOUNDARY}\r\nContent-Type: text/plain; charset=utf-8{part}".encode(),
-            text,
-            f"\r\n--{_BOUNDARY}\r\nContent-Type: text/html; charset=utf-8{part}".encode(),
-            html,
-            f"\r\n--{_BOUNDARY}--\r\n".encode(),
-        )
-    )
+    return b"".join((head.encode("ascii"), _TEXT, text, _HTML, html, _END))
 
 
-def _list_headers(envelope: Envelope) -> tuple[str, ...]:
+@lru_cache(maxsize=10)  # all mails of a batch are made at the same instant
+def _date(at: datetime) -> str:
+    return format_datetime(at)
+
+
+def _list_headers(envelope: Envelope) -> str:
     if not envelope.unsubscribe_url:
-        return ()
+        return ""
     return (
-        f"List-Id: <{envelope.list_id}>",
+        f"List-Id: <{envelope.list_id}>\r\n"
         # Never encoded and never folded inside an address: the standard library does both to long ones.
-        f"List-Unsubscribe: <{envelope.unsubscribe_url}>,\r\n <{envelope.unsubscribe_mailto}>",
-        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+        f"List-Unsubscribe: <{envelope.unsubscribe_url}>,\r\n <{envelope.unsubscribe_mailto}>\r\n"
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
     )
 
 
@@ -83,12 +83,14 @@ def header_text(text: str) -> str:
     return kept if len(kept) <= _MAX_HEADER_TEXT else kept[: _MAX_HEADER_TEXT - 1].rstrip() + "…"
 
 
+@lru_cache(maxsize=1_000)  # an issue has few subjects, and each takes longer than all else in a head
 def _encoded(text: str, name: str) -> str:
     text = header_text(text)
     charset = "us-ascii" if text.isascii() else "utf-8"
     return Header(text, charset, maxlinelen=76, header_name=name).encode(linesep="\r\n")
 
 
+@lru_cache(maxsize=10)
 def _mailbox(name: str, address: str) -> str:
     name = header_text(name)
     if name.isascii():

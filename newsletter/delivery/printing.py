@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlmodel import Session
@@ -57,6 +57,7 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
         identity,
         now,
         slot,
+        mail.unsubscribe,
         mail.selection,
     )
 
@@ -100,7 +101,10 @@ def _notice(
 ) -> Outgoing:
     content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
     parts = quoted_printable(content.text), quoted_printable(content.html)
-    return _address(leased, recipient, content.subject, parts, identity, now, "notices", None)
+    # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
+    sign = identity.signer.sign
+    token = "" if leased.mail is Mail.NEW_ADDRESS else sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now)
+    return _address(leased, recipient, content.subject, parts, identity, now, "notices", token)
 
 
 def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipReason:
@@ -138,13 +142,12 @@ def _address(
     identity: Identity,
     now: datetime,
     folder: str,
-    selection: Selection | None,
+    token: str,
+    selection: Selection | None = None,
 ) -> Outgoing:
-    sender, signer = identity.sender, identity.signer
-    mark = signer.fingerprint(f"{leased.mail}.{leased.id}.{leased.subscriber_id}")
+    sender = identity.sender
+    mark = identity.signer.fingerprint(f"{leased.mail}.{leased.id}.{leased.subscriber_id}")
     message_id = leased.message_id or f"<{folder}.{leased.id}.{mark}@{sender.domain}>"
-    # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
-    token = "" if leased.mail is Mail.NEW_ADDRESS else signer.sign(Purpose.UNSUBSCRIBE, leased.subscriber_id, now=now)
     envelope = Envelope(
         sender_name=sender.name,
         sender_address=sender.address,
@@ -170,6 +173,7 @@ def _address(
     )
 
 
+@lru_cache(maxsize=10)
 def _sender_id(domain: str) -> str:
     """Return the 5 to 15 characters that mailbox providers know a sender by."""
     return "".join(char for char in domain if char.isalnum())[:15].ljust(5, "0")

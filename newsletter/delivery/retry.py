@@ -96,27 +96,25 @@ def refused(phase: Phase, code: int, reply: str, attempts: int, spread: float) -
     failed = Outcome(DeliveryState.FAILED, phase, code, reply[:_REPLY_CHARS])
     if _is_ours(phase, code, enhanced):
         return replace(failed, ours=True)
-    if phase is Phase.RCPT and (
-        enhanced.startswith("5.7.") or enhanced in _OUR_SENDER or _says_nothing(code, enhanced)
-    ):
+    us = enhanced.startswith("5.7.") or enhanced in _OUR_SENDER  # our sender, our authentication, our reputation
+    if phase is Phase.RCPT and (us or _says_nothing(code, enhanced)):
         return replace(failed, refused_us=True)
-    if (
-        phase is Phase.MAIL or enhanced.startswith("5.7.") or enhanced in _OUR_SENDER
-    ):  # about our sender, our authentication, our reputation
+    if phase is Phase.MAIL or us:
         return _deferred(phase, code, reply, attempts, spread, stop=True)
-    if enhanced in _FULL or (code == 552 and not enhanced):
-        return replace(failed, full=True)
-    if enhanced in _GONE:
-        return replace(failed, suppress=True)
-    return replace(failed, hard=_is_hard(phase, code, enhanced))
+    return replace(
+        failed,
+        full=enhanced in _FULL or (code == 552 and not enhanced),
+        suppress=enhanced in _GONE,
+        hard=_is_hard(phase, code, enhanced),
+    )
 
 
 def _slow(phase: Phase, code: int, enhanced: str) -> Literal["", "relay", "domain"]:
     """Return who wants us to be slower: 421 closes our connection; 4.7.x is a policy, of whom depends on the step."""
     if code == 421:
         return "relay"
-    if not enhanced.startswith("4.7."):
-        return ""
+    if not enhanced.startswith("4.7.") or (phase is Phase.RCPT and enhanced == "4.7.1"):
+        return ""  # 4.7.1 to RCPT is how greylisting is said: each new recipient hears it once, however slow we are
     return "relay" if phase is Phase.MAIL else "domain"
 
 

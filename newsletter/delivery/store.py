@@ -85,7 +85,10 @@ def groups_to_queue(session: Session, slot: str, day: date) -> set[Group]:
 
 def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int | None = None) -> int:
     """Queue a group's readers for an issue, in one statement; return how many were not queued before."""
-    readers = due_readers(due, only=only).add_columns(
+    theirs = select(Delivery.id).where(Delivery.issue_id == issue_id, Delivery.subscriber_id == Subscriber.id)
+    # Asking first makes a second time cheap; the conflict clause makes it right when two ask at once.
+    readers = due_readers(due, only=only).where(~theirs.exists())
+    rows = readers.add_columns(
         sa.literal(Mail.DIGEST.value),
         sa.literal(issue_id),
         sa.literal(DeliveryState.QUEUED.value),
@@ -102,9 +105,9 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
         "not_before",
         "expires_at",
     ]
-    statement = insert(session, Delivery).from_select(names, readers, include_defaults=False)
+    statement = insert(session, Delivery).from_select(names, rows, include_defaults=False)
     statement = statement.on_conflict_do_nothing(index_elements=["issue_id", "subscriber_id"])
-    return len(session.execute(statement.returning(Delivery.id)).all())
+    return int(session.connection().execute(statement).rowcount)  # a number: a million ids would take a worker's memory
 
 
 def queue_one(session: Session, issue_id: int, subscriber_id: int, *, now: datetime) -> bool:
@@ -162,7 +165,7 @@ def queue_notices(
         for subscriber_id, effect in once.items()
     ]
     if rows:
-        session.execute(insert(session, Delivery).on_conflict_do_nothing(index_elements=["notice_key"]), rows)
+        session.execute(insert(session, Delivery).on_conflict_do_nothing(), rows)
 
 
 def accounting(session: Session, issue_id: int, slot: str) -> Accounting:
@@ -259,31 +262,40 @@ def kept_selections(session: Session, issue_id: int, subscriber_ids: Sequence[in
     return {subscriber_id: dict(selection) for subscriber_id, selection in session.exec(statement) if selection}
 
 
+_ISSUE: sa.ColumnElement[int | None] = Issue.__table__.c.id  # type: ignore[attr-defined]
+
+
 def due_issues(session: Session, now: datetime) -> list[int | None]:
     """Return the issues that have something to deliver now; None stands for mails outside any issue."""
-    statement = (
-        select(Delivery.issue_id)
-        .join(Issue, col(Issue.id) == col(Delivery.issue_id), isouter=True)
-        .where(col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)), col(Delivery.not_before) <= now)
-        .where(sa.or_(col(Issue.id).is_(None), col(Issue.state) == IssueState.OPEN))
-        .distinct()
-    )
-    return sorted(session.exec(statement), key=lambda issue_id: issue_id or 0)
+    of_issues = sa.select(col(Issue.id)).where(col(Issue.state) == IssueState.OPEN, _next_at(_ISSUE) <= now)
+    found = sorted(id_ or 0 for id_ in session.scalars(of_issues))
+    return [*([None] if session.scalar(sa.select(_next_at(None) <= now)) else []), *found]
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
     """Return since when the delivery that has waited longest has been due."""
-    statement = select(sa.func.min(Delivery.not_before)).where(
-        col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)),
-        col(Delivery.not_before) <= now,
+    soonest = sa.func.min(_next_at(_ISSUE), type_=UTCDateTime())
+    firsts = [session.scalar(sa.select(soonest).select_from(Issue)), session.scalar(sa.select(_next_at(None)))]
+    return min((first for first in firsts if first and first <= now), default=None)
+
+
+def _next_at(issue_id: sa.ColumnElement[int | None] | None) -> sa.ScalarSelect[datetime]:
+    """Return when an issue's first waiting delivery is due: one look into the index, however many wait."""
+    of = col(Delivery.issue_id).is_(None) if issue_id is None else col(Delivery.issue_id) == issue_id
+    idle = col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
+    statement = (
+        sa.select(col(Delivery.not_before))
+        .where(of, *idle, col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)))
+        .order_by(col(Delivery.not_before))
+        .limit(1)
     )
-    found: datetime | None = session.exec(statement).one()
-    return found
+    return (statement if issue_id is None else statement.correlate(Issue)).scalar_subquery()
 
 
 def unknown_count(session: Session) -> int:
     """Return how many deliveries wait for evidence."""
-    statement = select(sa.func.count()).where(Delivery.state == DeliveryState.UNKNOWN)
+    is_unknown = col(Delivery.state) == sa.literal_column("'unknown'")  # as text: so both databases see the index
+    statement = select(sa.func.count()).where(is_unknown)
     return int(session.exec(statement).one())
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, auto
+from functools import lru_cache
 
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
@@ -100,6 +101,7 @@ class Edition:
         self._covers, self._nothing = _period(span, day, since)
         known = [each for each in candidates if each.paper_id in papers]
         self.papers = {each.paper_id: papers[each.paper_id] for each in known}
+        self._titles: dict[int, str] = {}
         self._talk = {each.paper_id: _talk(each) for each in known}
         trends = [each.trend for each in known] if span is Span.DAY else _ageless(known, day)
         self.pool = Pool(
@@ -139,7 +141,7 @@ class Edition:
         news = "; ".join(self.news) if preferences.source_news else ""
         if not selection.picks:
             return Digest(self.day, self._nothing, news, f"{self._nothing}. {news}", _why(preferences), ())
-        titles = [bare(self.papers[pick.paper_id].title) for pick in selection.picks]
+        titles = [self._title(pick.paper_id) for pick in selection.picks]
         first = self.papers[selection.picks[0].paper_id]
         rest = len(titles) - 1
         return Digest(
@@ -151,21 +153,30 @@ class Edition:
             picks=selection.picks,
         )
 
+    def _title(self, paper_id: int) -> str:
+        if paper_id not in self._titles:
+            self._titles[paper_id] = bare(self.papers[paper_id].title)
+        return self._titles[paper_id]
+
     def _opening(self, preferences: Preferences, selection: Selection) -> str:
         of, considered = self._covers, selection.considered
         papers = f"{of.new}paper{'' if considered == 1 else 's'}{of.when}"
         return f"{of.first}{len(selection.picks)} of {considered} {papers}, ranked {_ranked_by(preferences, selection)}"
 
     def _reason(self, pick: Pick) -> str:
-        said = self._talk[pick.paper_id]
-        why = []
-        if pick.matched:
-            why.append("matches " + " and ".join(f"“{label}”" for label in pick.matched[:2]))
-        titles = [clean(bare(title), _LIKED) for title in pick.resembles]
-        why += [f"{_LIKE}“{title}”, which you liked" if title else f"{_LIKE}a paper that you liked" for title in titles]
-        if not why:
-            return f"trending, {said}" if said else "new"
-        return ", ".join([*why, said] if said else why)
+        return _because(self._talk[pick.paper_id], pick.matched, pick.resembles)
+
+
+@lru_cache(maxsize=20_000)  # many readers want the same
+def _because(said: str, matched: tuple[str, ...], resembles: tuple[str, ...]) -> str:
+    why = []
+    if matched:
+        why.append("matches " + " and ".join(f"“{label}”" for label in matched[:2]))
+    titles = [clean(bare(title), _LIKED) for title in resembles]
+    why += [f"{_LIKE}“{title}”, which you liked" if title else f"{_LIKE}a paper that you liked" for title in titles]
+    if not why:
+        return f"trending, {said}" if said else "new"
+    return ", ".join([*why, said] if said else why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +224,10 @@ def _talk(candidate: IssueCandidate) -> str:
 
 def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interests:
     """Return preferences as the ranker sees them, with what the reader said of papers."""
-    named = {name.casefold() for name in interest_names(preferences)}
-    about = (phrase for phrase in key_phrases(preferences.about) if phrase.casefold() not in named)
+    about: tuple[str, ...] = ()
+    if preferences.about:
+        named = {name.casefold() for name in interest_names(preferences)}
+        about = tuple(phrase for phrase in key_phrases(preferences.about) if phrase.casefold() not in named)
     return Interests(
         wanted=(
             *(Interest(topic, phrases(topic)) for topic in preferences.topics),
@@ -234,7 +247,7 @@ def _document(paper: Paper, trend: float) -> Document:
 
 
 def _ranked_by(preferences: Preferences, selection: Selection) -> str:
-    names = interest_names(preferences) or key_phrases(preferences.about)
+    names = interest_names(preferences) or (key_phrases(preferences.about) if preferences.about else ())
     if names:
         more = len(names) - _NAMED
         return f"for {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")

@@ -22,23 +22,27 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     scores = score(pool, wishes)
     # The pool stands hottest first, so a stable sort breaks ties as promised.
     order = np.argsort(-scores.values, axis=1, kind="stable")
-    return [_picks(pool, scores, reader, wish, order[reader, : wish.limit]) for reader, wish in enumerate(wishes)]
+    held = [frozenset(np.flatnonzero(row).tolist()) for row in scores.holds]
+    return [_picks(pool, scores, held, reader, wish, order[reader, : wish.limit]) for reader, wish in enumerate(wishes)]
 
 
-def _picks(pool: Pool, scores: Scores, reader: int, wish: Wish, columns: np.ndarray) -> tuple[Pick, ...]:
-    values = {int(column): float(scores.values[reader, column]) for column in columns}
-    values = {column: max(0.0, value) for column, value in values.items() if value > -np.inf}
+def _picks(
+    pool: Pool, scores: Scores, held: Sequence[frozenset[int]], reader: int, wish: Wish, columns: np.ndarray
+) -> tuple[Pick, ...]:
+    found = zip(columns.tolist(), scores.values[reader, columns].tolist(), strict=True)
+    values = {column: max(0.0, value) for column, value in found if value > -np.inf}
     chosen = [column for column, value in values.items() if value >= wish.bar]
     resembled = scores.profiles.resembled(pool, reader, chosen)
+    wanted = scores.wishes.indices[slice(*scores.wishes.indptr[reader : reader + 2])].tolist()
+    matched = [_matched(scores, [each for each in wanted if column in held[each]], column) for column in chosen]
     return tuple(
-        Pick(int(pool.ids[column]), values[column], _matched(scores, reader, column), titles)
-        for column, titles in zip(chosen, resembled, strict=True)
+        Pick(id_, values[column], labels, titles)
+        for id_, column, labels, titles in zip(pool.ids[chosen].tolist(), chosen, matched, resembled, strict=True)
     )
 
 
-def _matched(scores: Scores, reader: int, column: int) -> tuple[str, ...]:
-    wishes = scores.wishes
-    features = wishes.indices[wishes.indptr[reader] : wishes.indptr[reader + 1]]
-    held = [feature for feature in features if scores.holds[feature, column]]
-    held.sort(key=lambda feature: -scores.matches[feature, column])
-    return tuple(dict.fromkeys(scores.labels[feature] for feature in held))[:_MAX_MATCHED]
+def _matched(scores: Scores, features: list[int], column: int) -> tuple[str, ...]:
+    """Return the names of features that a paper holds, those that it answers best first."""
+    if len(features) > 1:
+        features.sort(key=lambda feature: -scores.matches.item(feature, column))
+    return tuple(dict.fromkeys([scores.labels[feature] for feature in features]))[:_MAX_MATCHED]

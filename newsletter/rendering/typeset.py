@@ -9,7 +9,7 @@ what stands around it. The result decodes to exactly what rendering the template
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -38,7 +38,11 @@ class Printed:
     subject: str
     text: bytes
     html: bytes
-    html_bytes: int
+
+    @property
+    def html_bytes(self) -> int:
+        """How large the HTML is for who reads it."""
+        return len(binascii.a2b_qp(self.html))
 
 
 class Press:
@@ -70,10 +74,11 @@ class Press:
 
     def fit(self, selection: Selection) -> Selection:
         """Return the selection with as many picks as fit into 80 KiB of HTML; the others stay candidates."""
-        room = MAX_HTML_BYTES - self._html.size - _OWN_BYTES
+        room, sizes = MAX_HTML_BYTES - self._html.size - _OWN_BYTES, self._html.card_sizes
         for number, pick in enumerate(selection.picks):
-            self._set(pick.paper_id)
-            room -= self._html.card_size(pick.paper_id) + len(str(escape(pick.reason)).encode())
+            if pick.paper_id not in sizes:
+                self._set(pick.paper_id)
+            room -= sizes[pick.paper_id] + len(_escaped(pick.reason))
             if room < 0:
                 return replace(selection, picks=selection.picks[:number])
         return selection
@@ -81,16 +86,16 @@ class Press:
     def print(self, digest: Digest, tokens: Tokens) -> Printed:
         """Return a reader's mail."""
         for pick in digest.picks:
-            self._set(pick.paper_id)
+            if pick.paper_id not in self._html.cards:
+                self._set(pick.paper_id)
         own = {name: getattr(digest, name) for name in _PERSONAL}
         subject = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
-        own |= {"subject": subject} | asdict(tokens)
-        html = self._html.print(own, digest.picks)
-        return Printed(subject, self._text.print(own, digest.picks), html, len(binascii.a2b_qp(html)))
+        own["subject"] = subject
+        return Printed(
+            subject, self._text.print(own, tokens, digest.picks), self._html.print(own, tokens, digest.picks)
+        )
 
     def _set(self, paper_id: int) -> None:
-        if paper_id in self._html.cards:
-            return
         view = card(self._edition.papers[paper_id], self._links, _SLOTS, _slot("reason"))
         self._text.set(paper_id, view)
         self._html.set(paper_id, view)
@@ -113,7 +118,7 @@ class _Galley:
         self._values = values
         self._encode = encode
         self.cards: dict[int, bytes] = {}
-        self._sizes: dict[int, int] = {}
+        self.card_sizes: dict[int, int] = {}  # upper bounds of their bytes, without their reasons
         around = template.render(values).split(self._render_card(placeholder))
         if len(around) != 2:
             raise ValueError("the digest's templates must hold the block 'card' once, in a loop over cards")
@@ -125,15 +130,18 @@ class _Galley:
         rendered = self._render_card(view)
         self.cards[paper_id] = _formatted(rendered)
         # the reader's token stands where its slot's name stood
-        self._sizes[paper_id] = len(rendered.encode()) + 38 * len(_SLOT.findall(rendered))
+        self.card_sizes[paper_id] = len(rendered.encode()) + 38 * len(_SLOT.findall(rendered))
 
-    def card_size(self, paper_id: int) -> int:
-        """Return an upper bound of a card's bytes, without its reason."""
-        return self._sizes[paper_id]
-
-    def print(self, own: Mapping[str, str], picks: Sequence[DigestPick]) -> bytes:
+    def print(self, own: Mapping[str, str], tokens: Tokens, picks: Sequence[DigestPick]) -> bytes:
         """Join the part of one reader."""
-        values = {name.encode(): self._encode(text) for name, text in own.items()}
+        values = {
+            # in letters that stand for themselves
+            b"read": tokens.read.encode(),
+            b"unsubscribe": tokens.unsubscribe.encode(),
+            b"feedback": tokens.feedback.encode(),
+            b"preferences": tokens.preferences.encode(),
+        }
+        values |= {name.encode(): self._encode(text) for name, text in own.items()}
         parts = [self._before % values]
         for pick in picks:
             values[b"reason"] = self._encode(pick.reason)
@@ -147,9 +155,21 @@ class _Galley:
 
 
 def quoted_printable(text: str) -> bytes:
-    """Return `text` in UTF-8 as quoted-printable with CRLF line ends and lines of at most 76 characters."""
+    """Return `text` in UTF-8 as quoted-printable with CRLF line ends and lines of at most 76 characters.
+
+    No line begins with a dot, so that a message of such parts goes through DATA as it is (RFC 5321, section 4.5.2).
+    """
     raw = text.replace("\r\n", "\n").encode()
-    return binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    lines = binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n")
+    return b"\r\n".join([_undotted(line) if line.startswith(b".") else line for line in lines])
+
+
+def _undotted(line: bytes) -> bytes:
+    line = b"=2E" + line[1:]
+    if len(line) <= _MAX_LINE:
+        return line
+    cut = next(each for each in (70, 69, 68) if b"=" not in line[each - 2 : each])  # not inside an encoded byte
+    return line[:cut] + _SOFT_BREAK + (_undotted(line[cut:]) if line[cut : cut + 1] == b"." else line[cut:])
 
 
 def _piece(text: str) -> bytes:

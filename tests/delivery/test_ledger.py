@@ -15,6 +15,7 @@ from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.ledger import Handoff
 from newsletter.delivery.models import Delivery, SkipReason
 from newsletter.delivery.retry import Phase, accepted, no_reply
@@ -74,7 +75,7 @@ def test_a_lost_lease_can_change_nothing(app_on_both: App, issue: Issue, clock: 
     (leased, *_) = lease(app_on_both, issue, "slow")
     clock.at += ledger.LEASE + timedelta(seconds=1)
     with app_on_both.db.session() as session:
-        assert ledger.reap(session, clock.at) == (3, 0)
+        assert lapses.reap(session, clock.at) == (3, 0)
     again = next(each for each in lease(app_on_both, issue, "quick") if each.id == leased.id)
     assert not mark(app_on_both, leased, "slow")
     assert mark(app_on_both, again, "quick")
@@ -107,7 +108,7 @@ def test_an_expired_handoff_is_unknown_until_late_evidence_settles_it(
     mark(app_on_both, leased)
     clock.at += ledger.HANDOFF_LEASE + timedelta(seconds=1)
     with app_on_both.db.session() as session:
-        assert ledger.reap(session, clock.at) == (2, 1)
+        assert lapses.reap(session, clock.at) == (2, 1)
     assert states(app_on_both)[leased.id - 1] == "unknown"
     assert leased.id not in {each.id for each in lease(app_on_both, issue, "you", limit=9)}
     with app_on_both.db.session() as session:

@@ -1,8 +1,10 @@
-"""What a relay can do to us: each answer, silence and lie ends in the right state, and nobody is mailed twice."""
+"""What a relay's answers and its silence mean for a mail, an address and an issue; `test_faults` has the table."""
 
-import itertools
+import email
+import re
 from collections import Counter
 from collections.abc import Callable
+from email import policy
 
 import pytest
 from fakes import Clock, Session, SmtpServer
@@ -14,7 +16,6 @@ from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.delivery.store import Accounting
-from newsletter.delivery.transports.smtp import dot_stuffed
 from newsletter.issues.models import Issue
 from newsletter.subscribers.models import Suppression
 
@@ -61,20 +62,14 @@ def for_reader(number: int, step: str, reply: str) -> Callable[[str, Session], s
     return lambda seen, session: reply if seen == step and session.recipient.startswith(f"reader{number}@") else None
 
 
-@pytest.mark.parametrize(
-    ("step", "trouble"),
-    [
-        *itertools.product(("connect", "ehlo", "mail", "rcpt", "data"), ("drop", "421 4.3.2 going down", "hang")),
-        ("body", "drop"),
-    ],
-)
-def test_trouble_before_the_dot_costs_nobody_their_mail(run: Run, smtp: SmtpServer, step: str, trouble: str) -> None:
-    _, accounting = run(once(step, trouble, at=1 if step in {"connect", "ehlo"} else 3))
+@pytest.mark.parametrize("step", ["connect", "ehlo", "mail", "rcpt", "data"])
+def test_silence_before_the_dot_costs_nobody_their_mail(run: Run, smtp: SmtpServer, step: str) -> None:
+    _, accounting = run(once(step, "hang", at=1 if step in {"connect", "ehlo"} else 3))
     assert accounting.sent == READERS
     assert sorted(smtp.recipients()) == [f"reader{number}@example.org" for number in range(READERS)]
 
 
-@pytest.mark.parametrize("trouble", ["drop", "hang", "garbage in, garbage out", "25", "999 what", "354 more please"])
+@pytest.mark.parametrize("trouble", ["hang", "25", "354 more please"])
 def test_no_clear_answer_to_the_dot_is_unknown_and_never_sent_again(run: Run, smtp: SmtpServer, trouble: str) -> None:
     _, accounting = run(once("accepted", trouble))
     assert (accounting.sent, accounting.unknown) == (READERS - 1, 1)
@@ -82,9 +77,8 @@ def test_no_clear_answer_to_the_dot_is_unknown_and_never_sent_again(run: Run, sm
 
 
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
-@pytest.mark.parametrize("reply", ["450 4.2.1 busy", "451 4.7.1 greylisted", "452 4.2.2 full"])
-def test_a_temporary_refusal_is_tried_again(run: Run, smtp: SmtpServer, step: str, reply: str) -> None:
-    app, accounting = run(once(step, reply))
+def test_a_temporary_refusal_is_tried_again(run: Run, smtp: SmtpServer, step: str) -> None:
+    app, accounting = run(once(step, "451 4.7.1 greylisted", at=1))
     assert accounting.sent == READERS
     with app.db.snapshot() as session:
         assert [each.outcome for each in session.exec(select(Attempt).where(Attempt.outcome != "sent"))] == ["deferred"]
@@ -188,8 +182,15 @@ def test_a_reply_may_hold_anything_that_is_text(run: Run) -> None:
 
 
 def test_a_relay_that_refuses_us_stops_the_issue_and_loses_nobody(run: Run, smtp: SmtpServer, clock: Clock) -> None:
-    app, accounting = run(once("mail", "550 5.7.26 unauthenticated sender", at=3))
+    passed = Counter[str]()
+
+    def script(step: str, _session: Session) -> str | None:
+        passed[step] += 1
+        return "550 5.7.26 unauthenticated sender" if step == "mail" and passed[step] >= 3 else None
+
+    app, accounting = run(script)
     assert (accounting.sent, accounting.failed) == (2, 0)
+    smtp.script = lambda _step, _session: None
     with app.db.session() as session:
         issue = session.exec(select(Issue)).one()
         assert issue.state == "stopped"
@@ -276,12 +277,18 @@ def test_reader_who_leaves_after_the_body_is_asked_for_gets_no_dot(
     assert (accounting.sent, accounting.skipped) == (READERS - 1, {"not_active": 1})
 
 
-def test_no_dot_in_a_body_can_end_it_early(smtp: SmtpServer) -> None:
-    body = b"Subject: x\r\n\r\n.\r\nMAIL FROM:<evil@example.org>\r\n..\r\n.end"
-    stuffed = dot_stuffed(body)
-    assert b"\r\n.\r\n" not in stuffed
-    unstuffed = b"\r\n".join(line[1:] if line.startswith(b".") else line for line in stuffed.split(b"\r\n"))
-    assert unstuffed == body + b"\r\n"
+def test_no_dot_in_a_body_can_end_it_early(make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer) -> None:
+    app = make_app(sqlite_url, smtp_url=smtp.url)
+    evil = ".\r\nMAIL FROM:<evil@example.org>\n.\n..\n.end " + "." * 300
+    add_papers(app, [record(1, f"A title {evil}", abstract=evil)])
+    add_readers(app, 1)
+    pipeline.deliver(app, open_and_queue(app).id)
+    [mail] = smtp.accepted
+    assert mail.data.endswith(b"--\r\n")
+    assert not re.search(rb"^\.", mail.data, re.MULTILINE)
+    text = email.message_from_bytes(mail.data, policy=policy.default).get_body(("plain",))
+    assert text is not None
+    assert ".end" in text.get_content()
 
 
 def test_connections_are_kept_open_over_batches(run: Run, smtp: SmtpServer) -> None:

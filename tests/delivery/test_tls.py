@@ -1,6 +1,7 @@
 """TLS is required unless the URL says otherwise; against a real SMTP server with a certificate of our own."""
 
 import datetime as dt
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -34,24 +35,29 @@ class Inbox:
         return "250 2.0.0 kept"
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
+def made(folder: Path, host: str = "localhost", days: int = 1) -> tuple[Path, Path]:
+    """Return a certificate for a host and its key, good from two days before until `days` from now."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .not_valid_before(now - dt.timedelta(days=2))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    files = tmp_path / "cert.pem", tmp_path / "key.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     private = serialization.PrivateFormat.PKCS8
     files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()))
     return files
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    return made(tmp_path, **getattr(request, "param", {}))
 
 
 def login(_server: object, _session: object, _envelope: object, _mechanism: str, data: object) -> AuthResult:
@@ -78,11 +84,28 @@ def relay(certificate: tuple[Path, Path]) -> Iterator[tuple[Controller, Inbox]]:
     controller.stop()
 
 
+class TlsFromTheFirstByte(SmtpServer):
+    """A relay for ``smtps://``."""
+
+    def __init__(self, certificate: tuple[Path, Path]) -> None:
+        super().__init__()
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(*certificate)
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        connection, address = super().get_request()
+        return self._context.wrap_socket(connection, server_side=True), address
+
+
+@pytest.fixture
+def smtps(certificate: tuple[Path, Path]) -> Iterator[SmtpServer]:
+    with TlsFromTheFirstByte(certificate).serving() as server:
+        yield server
+
+
 def deliver(app: App, trusted: Path | None) -> Delivery:
-    relay = app.settings.relay
-    assert relay is not None
     context = ssl.create_default_context(cafile=str(trusted) if trusted else None)
-    app = replace(app, transport=SmtpTransport(relay, tls=context))
+    app = replace(app, transport=SmtpTransport(app.settings.relays, app.pacing, app.now, tls=context))
     add_papers(app, [record(1)])
     add_readers(app, 1)
     issue = open_and_queue(app)
@@ -128,6 +151,36 @@ def test_a_certificate_nobody_vouches_for_defers(
     assert found.state == "deferred"
     assert "certificate" in (found.reply or "")
     assert not inbox.messages
+
+
+@pytest.mark.parametrize(
+    "certificate", [{"host": "another.example.org"}, {"days": -1}], indirect=True, ids=["another host's", "too old"]
+)
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_certificate_that_is_not_the_relays_own_or_too_old_defers(
+    scheme: str,
+    make_app: Callable[..., App],
+    sqlite_url: str,
+    relay: tuple[Controller, Inbox],
+    certificate: tuple[Path, Path],
+    smtps: SmtpServer,
+) -> None:
+    controller, inbox = relay
+    port = controller.port if scheme == "smtp" else smtps.server_address[1]
+    app = make_app(sqlite_url, smtp_url=f"{scheme}://user:p%40ss%2Fword@localhost:{port}?timeout=10")
+    found = deliver(app, certificate[0])
+    assert (found.state, found.attempts) == ("deferred", 0)
+    assert "certificate" in (found.reply or "")
+    assert not inbox.messages
+    assert not smtps.heard
+
+
+def test_a_mail_goes_over_tls_from_the_first_byte(
+    make_app: Callable[..., App], sqlite_url: str, smtps: SmtpServer, certificate: tuple[Path, Path]
+) -> None:
+    app = make_app(sqlite_url, smtp_url=f"smtps://localhost:{smtps.server_address[1]}?timeout=10")
+    assert deliver(app, certificate[0]).state == "sent"
+    assert smtps.recipients() == ["reader0@example.org"]
 
 
 def test_a_relay_that_does_not_offer_starttls_gets_no_plain_text(

@@ -181,8 +181,11 @@ def test_a_mail_has_room_for_more_than_twenty_five_ordinary_papers_with_all_thei
     assert len(press.fit(selection).picks) > 25
 
 
-@given(st.text())
+@given(st.text() | st.text(alphabet=".\n =aé", max_size=400))
 def test_quoted_printable_survives_any_text(text: str) -> None:
     text = text.replace("\r", "")
     encoded = quoted_printable(text)
     assert quopri.decodestring(encoded).decode().replace("\r\n", "\n") == text
+    lines = encoded.split(b"\r\n")
+    assert max(map(len, lines)) <= 76
+    assert not any(line.startswith(b".") for line in lines), "a dot there would have to be doubled"

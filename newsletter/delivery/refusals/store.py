@@ -48,15 +48,16 @@ def weigh(session: Session, failed: Sequence[tuple[int, int, Outcome]], now: dat
 def _hard_days(session: Session, person: Subscriber, now: datetime) -> set[date]:
     """Return the days (UTC) on which an address was refused for good, since a mail was accepted or it was moved to."""
     statement = (
-        select(Attempt.tried_at, Attempt.phase, Attempt.outcome, Attempt.code, Attempt.reply)
+        sa.select(*(col(each) for each in (Attempt.tried_at, Attempt.phase, Attempt.outcome, Attempt.code)))
+        .add_columns(col(Attempt.reply))
         .join(Delivery, col(Delivery.id) == col(Attempt.delivery_id))
-        .where(Delivery.subscriber_id == person.id, col(Delivery.queued_at) > now - _REMEMBERED)
+        .where(col(Delivery.subscriber_id) == person.id, col(Delivery.queued_at) > now - _REMEMBERED)
         .where(col(Attempt.tried_at) >= (person.links_since or now - _REMEMBERED))  # moving sets it
         .where(col(Attempt.outcome).in_((DeliveryState.SENT, DeliveryState.FAILED)))
         .order_by(col(Attempt.tried_at).desc(), col(Attempt.id).desc())
     )
     days: set[date] = set()
-    for at, phase, outcome, code, reply in session.exec(statement):
+    for at, phase, outcome, code, reply in session.execute(statement):
         if outcome == DeliveryState.SENT:
             break
         if phase == Phase.RCPT and refused(Phase.RCPT, code or 0, reply, 1, 0).hard:
@@ -70,7 +71,7 @@ def _stays_full(session: Session, subscriber_id: int) -> bool:
         select(Delivery.state, Delivery.code, Delivery.reply)
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
         .where(Delivery.subscriber_id == subscriber_id, col(Delivery.state).in_(_OVER))
-        .order_by(sa.desc(Issue.day), col(Delivery.id).desc())  # type: ignore[arg-type]
+        .order_by(col(Issue.day).desc(), col(Delivery.id).desc())
         .limit(_FULL_ISSUES)
     )
     last = session.exec(statement).all()

@@ -1,7 +1,8 @@
 """Transports: our side of handing a message over. All keep the same promise to the ledger."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from newsletter.delivery.ledger import Leased
@@ -12,6 +13,7 @@ from newsletter.delivery.retry import Outcome
 class Outgoing:
     """A printed message on its way.
 
+    :ivar message: ends with CRLF, and no line of it begins with a dot.
     :ivar folder: where an outbox keeps it: the issue's slot, or ``notices``.
     """
 
@@ -24,17 +26,27 @@ class Outgoing:
     selection: dict[str, object] | None
 
 
+Told = Callable[[bool | Exception], None]
+
+
 class Marks(Protocol):
-    """The ledger as a transport sees it; both calls commit before they return."""
+    """The ledger as a transport sees it."""
 
-    def handoff(self, outgoing: Outgoing) -> None:
-        """Say that the other side may have the message from now on.
+    def handoff(self, outgoing: Outgoing, told: Told) -> None:
+        """Have it committed that the other side may have the message from now on.
 
-        :raises LeaseLostError: it must not get it: close the connection.
+        :param told: hears, on another thread, True once that is so; False when the other side must not
+            get it, and an exception when nothing can be written: then the connection must be closed.
         """
 
     def settle(self, outgoing: Outgoing, outcome: Outcome) -> None:
-        """Say what became of the message."""
+        """Have it written down what became of the message; what is told first is written first."""
+
+    def put_off(self, outgoing: Outgoing, wait: timedelta) -> None:
+        """Give back a message that must not be tried now; it counts as no attempt."""
+
+    def beat(self) -> None:
+        """Say that the transport is alive: the leases of what it still holds are kept as long as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,7 @@ class Transport(Protocol):
     """Hands messages over."""
 
     def deliver(self, batch: Iterable[Outgoing], marks: Marks) -> Untried:
-        """Hand over a batch and settle each message; return those that were not tried.
+        """Hand over all messages and settle each; return those that were taken from `batch` and not tried.
 
         For each message: everything but the last step, then `Marks.handoff`, then the last step, then
         `Marks.settle`. After an outcome that says ``stop`` the rest is not tried.

@@ -7,10 +7,10 @@ from email import policy
 from email.parser import BytesHeaderParser
 from html import escape
 from pathlib import Path
+from queue import SimpleQueue
 
 from newsletter.delivery.retry import accepted
 from newsletter.delivery.transports import Marks, Outgoing, Untried
-from newsletter.errors import LeaseLostError
 
 _STYLE = """
 :root { color-scheme: light dark; font-family: system-ui, sans-serif; line-height: 1.5 }
@@ -36,15 +36,19 @@ class Outbox:
             target = folder / f"{outgoing.leased.id:08d}.eml"
             part = target.with_suffix(".part")
             _write(part, outgoing.message)
-            try:
-                marks.handoff(outgoing)
-            except LeaseLostError:
+            answers: SimpleQueue[bool | Exception] = SimpleQueue()
+            marks.handoff(outgoing, answers.put)
+            ours = answers.get()
+            if ours is not True:
                 part.unlink(missing_ok=True)
+                if isinstance(ours, Exception):
+                    raise ours
                 continue
             part.replace(target)
             target.with_suffix(".html").write_text(_html_part(outgoing.message), encoding="utf-8")
             self._touched.add(folder)
             marks.settle(outgoing, accepted(250, "written to the outbox"))
+            marks.beat()
         return Untried()
 
     def finish(self) -> None:
