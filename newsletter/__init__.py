@@ -13,9 +13,10 @@ The map, upwards: it is the life of a paper.
 ``rendering``         templates, and the **typeset** issue from which messages are printed
 ``delivery``          a **delivery** is one mail to one subscriber; the ledger, and the **transports** to a relay
 ``tracking``          an **event** is what came back
-``app``               the composition root
+``app``               the composition root; ``timekeeping``, one clock for all machines
 ``pulling``           every source asked, politely and at once; what an issue waits for
 ``steering``          readers change what they get, pause, move; each step can be undone
+``operating``         what the operator decides: issues held up, doubtful mails, databases that were restored
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
 ``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule

@@ -36,6 +36,7 @@ from newsletter.rendering.links import Links
 from newsletter.rendering.templates import Templates
 from newsletter.settings import Settings
 from newsletter.signing import Signer
+from newsletter.timekeeping import DatabaseClock
 
 _BATCH = 200
 _ARXIV_HOSTS = ("arxiv.org", "www.arxiv.org", "export.arxiv.org", "rss.arxiv.org")  # wherever one redirects to another
@@ -109,14 +110,17 @@ def build_app(
     settings: Settings,
     *,
     wake: Callable[[int | None], None] | None = None,
-    now: Callable[[], datetime] = clock.now,
+    now: Callable[[], datetime] | None = None,
 ) -> App:
     """Return the application that the settings describe; nothing outside is touched before it is used.
 
+    :param now: the clock; without one it is the database's on PostgreSQL, so that all machines agree.
     :raises SettingsError: no templates where they should be, or a secret that cannot be kept.
     """
     relays, stopping = settings.relays, Event()
     db = Database(settings.database_url)
+    if now is None:
+        now = DatabaseClock(db) if db.engine.dialect.name == "postgresql" else clock.now
     pacer = _pacer(settings, db, now)
     web = _web(settings, db, _waiting(stopping))
     return App(

@@ -86,6 +86,15 @@ class Database:
             yield session
             session.expunge_all()  # rows stay good as values after the block
 
+    def time(self) -> datetime | None:
+        """Return what time it is by PostgreSQL's clock; ``None`` while it does not answer."""
+        try:
+            with self.engine.connect() as connection:
+                at: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        except SQLAlchemyError:
+            return None
+        return at.astimezone(UTC)
+
     def dispose(self) -> None:
         """Close all connections; the next block opens new ones."""
         self.engine.dispose()

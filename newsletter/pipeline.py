@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
-from newsletter import logs, membership, pulling
+from newsletter import logs, membership, operating, pulling
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
@@ -28,7 +28,7 @@ from newsletter.errors import InputError, LeaseLostError
 from newsletter.issues import cadence
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due
-from newsletter.issues.models import Issue
+from newsletter.issues.models import Issue, IssueState
 from newsletter.issues.store import Draft
 
 _log = logs.get(__name__)
@@ -57,10 +57,15 @@ def draft(app: App, session: Session, day: date, now: datetime) -> Draft:
 
 
 def open_issue(app: App, day: date) -> Issue:
-    """Freeze a day's candidates, unless they are frozen already, and return its issue."""
+    """Freeze a day's candidates, unless they are frozen already, and return its issue.
+
+    :raises InputError: it was cancelled.
+    """
     with app.db.session() as session:
         drafted = draft(app, session, day, app.now())
         issue = issues.keep(session, drafted)
+    if issue.state == IssueState.CANCELLED:
+        raise InputError(f"the issue {issue.slot} was cancelled, for good")
     if drafted.issue.id is None:
         _log.info("issue opened", issue=issue.slot, candidates=len(drafted.candidates), news=issue.news)
     return issue
@@ -115,7 +120,8 @@ def tick(app: App) -> None:
     """Open and queue what is due at this minute; harmless to miss, to repeat, and to run on two machines."""
     now = app.now()
     with app.db.snapshot() as session:
-        due = cadence.due_now(issues.groups(session), now)
+        off = issues.cancelled_days(session, now.date())
+        due = [each for each in cadence.due_now(issues.groups(session), now) if each.day not in off]
         new = {day: deliveries.groups_to_queue(session, issues.slot(day), day) for day in {each.day for each in due}}
         first = {each.day: each.due_at for each in reversed(due) if each.group in new[each.day]}
         waits = {day: _waits(app, session, day, due_at, now) for day, due_at in first.items()}
@@ -148,6 +154,7 @@ def sweep(app: App) -> list[int | None]:
     :returns: what is due, as `deliver` wants it.
     """
     _reap(app)
+    operating.apply_policy(app)
     with app.db.snapshot() as session:
         due = deliveries.due_issues(session, app.now())
         if membership.any_waiting(session, app.now()) and None not in due:

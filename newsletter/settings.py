@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     contact: str = ""
     http_timeout_seconds: float = 30.0
     tracking: Literal["off", "aggregate", "personal"] = "aggregate"
+    on_unknown: Literal["hold", "assume-sent", "resend"] = "hold"
     window_days: int = 7
     wait_minutes: int = 60
     signups_per_hour: int = 200

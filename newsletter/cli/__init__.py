@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from newsletter import __version__
-from newsletter.cli import demo, pull, send, serve, setup, status, subscribers
+from newsletter.cli import deliveries, demo, issues, pull, send, serve, setup, status, subscribers
 from newsletter.errors import NewsletterError
 
 cli = typer.Typer(
@@ -20,7 +20,8 @@ cli = typer.Typer(
 )
 for room in (demo, setup, pull, send, status, serve):
     room.register(cli)
-cli.add_typer(subscribers.cli, name="subscribers")
+for name, group in (("subscribers", subscribers), ("issues", issues), ("deliveries", deliveries)):
+    cli.add_typer(group.cli, name=name)
 
 
 def _version(show: bool) -> None:

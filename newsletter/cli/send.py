@@ -10,8 +10,11 @@ from newsletter.cli.frame import LOOK, DayOption, fail, open_app, print_json, pr
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
+    from sqlmodel import Session
+
     from newsletter.app import App
     from newsletter.delivery.store import Accounting
+    from newsletter.issues.models import Issue
     from newsletter.rehearsal import Rehearsal
 
 
@@ -51,20 +54,22 @@ def send(
                 as_json=as_json,
             )
             return
-        accounting, stopped = _run(app, which, only, limit, any_hour=all_due or only is not None)
+        accounting, held_up = _run(app, which, only, limit, any_hour=all_due or only is not None)
     _say(accounting, as_json=as_json)
-    if stopped:
-        typer.echo(f"newsletter: the relay refuses our mail, so the issue was stopped: {stopped}", err=True)
+    for line in held_up:
+        typer.echo(f"newsletter: {line}", err=True)
     if held := accounting.leased + accounting.handoff:
         typer.echo(
             f"newsletter: {held} are held by another run or by one that died; send again in some minutes", err=True
         )
     doubtful = ("failed", "unknown", "deferred", "leased", "handoff")
-    if stopped or any(getattr(accounting, state) for state in doubtful) or accounting.skipped.get("unprintable"):
+    if held_up or any(getattr(accounting, state) for state in doubtful) or accounting.skipped.get("unprintable"):
         raise typer.Exit(LOOK)
 
 
-def _run(app: "App", day: date, only: int | None, limit: int | None, *, any_hour: bool) -> "tuple[Accounting, str]":
+def _run(
+    app: "App", day: date, only: int | None, limit: int | None, *, any_hour: bool
+) -> "tuple[Accounting, list[str]]":
     from newsletter import pipeline
     from newsletter.delivery import store as deliveries
     from newsletter.issues import store as issues
@@ -81,8 +86,20 @@ def _run(app: "App", day: date, only: int | None, limit: int | None, *, any_hour
     with progress("delivering", waiting if limit is None else min(limit, waiting)) as tell:
         pipeline.deliver(app, issue.id, limit=limit, only=only, tell=tell)
     with app.db.snapshot() as session:
-        after = issues.get(session, issue.id or 0)
-        return deliveries.accounting(session, issue.id or 0, issue.slot), after.stopped_why if after else ""
+        accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
+        return accounting, _held_up(session, issues.get(session, issue.id or 0) or issue)
+
+
+def _held_up(session: "Session", issue: "Issue") -> list[str]:
+    """Return why nothing more of an issue goes out, if somebody has to do something about it."""
+    from newsletter.delivery.custody import store as custody
+
+    found = [why] if (why := custody.held_why(session)) else []
+    if issue.state == "stopped":
+        found.append(f"the relay refuses our mail, so the issue was stopped: {issue.stopped_why}")
+    if issue.state == "paused":
+        found.append(f"the issue is paused; to let it go on: newsletter issues resume {issue.slot}")
+    return found
 
 
 def _rehearse(app: "App", day: date, only: int | None, limit: int | None, *, any_hour: bool) -> "Rehearsal":
@@ -157,4 +174,5 @@ def describe(accounting: "Accounting") -> str:
     states = ("sent", "queued", "leased", "handoff", "deferred", "failed", "unknown")
     parts = [f"{getattr(accounting, state)} {state}" for state in states if getattr(accounting, state)]
     parts += [f"{number} skipped ({reason.replace('_', ' ')})" for reason, number in accounting.skipped.items()]
-    return f"{accounting.slot}: {accounting.eligible} eligible" + (": " + ", ".join(parts) if parts else "")
+    line = f"{accounting.slot}: {accounting.eligible} eligible" + (": " + ", ".join(parts) if parts else "")
+    return line + ("; done with unknown" if accounting.progress == "done-with-unknown" else "")

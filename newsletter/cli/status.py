@@ -38,8 +38,10 @@ def status(
     if as_json:
         print_json(found)
     else:
+        if found["held"]:
+            typer.echo(found["held"])
         for accounting, row in zip(accountings, found["issues"], strict=True):
-            typer.echo(describe(accounting) + (f"  STOPPED: {row['stopped_why']}" if row["stopped_why"] else ""))
+            typer.echo(describe(accounting) + _state(row))
             for said in row["news"]:
                 typer.echo(f"  {said}")
         if not accountings:
@@ -51,6 +53,7 @@ def status(
         typer.echo("subscribers: " + ", ".join(f"{number} {state}" for state, number in found["subscribers"].items()))
     if (
         found["unknown"]
+        or found["held"]
         or any(row["stopped_why"] for row in found["issues"])
         or any(each["error"] for each in found["sources"] if each["configured"])
     ):
@@ -59,6 +62,7 @@ def status(
 
 def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accounting]]":
     from newsletter.delivery import store as deliveries
+    from newsletter.delivery.custody import store as custody
     from newsletter.issues import store as issues
     from newsletter.papers import store as papers
     from newsletter.subscribers import store as subscribers
@@ -77,6 +81,7 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
             "papers": papers.count(session),
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),
+            "held": custody.held_why(session),
             "oldest_due_seconds": int((now - oldest).total_seconds()) if oldest else None,
         }
     return found, accountings
@@ -88,10 +93,18 @@ def _issue(session: "Session", issue: "Issue", accounting: "Accounting") -> dict
     events = tracking.totals(session, issue.id or 0)
     return accounting.as_json() | {
         "state": issue.state,
+        "progress": accounting.progress,
         "stopped_why": issue.stopped_why,
         "news": issue.news,
         "events": events,
     }
+
+
+def _state(row: dict[str, Any]) -> str:
+    """Return what holds an issue up."""
+    if row["state"] == "stopped":
+        return f"  STOPPED: {row['stopped_why']}"
+    return f"  {row['state']}" if row["state"] != "open" else ""
 
 
 def _sources(app: "App", session: "Session", now: datetime) -> list[dict[str, Any]]:

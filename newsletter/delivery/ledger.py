@@ -285,6 +285,7 @@ def _settled(
 
 
 def attempt_row(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
+    """Return a row for the table of attempts."""
     return {
         "delivery_id": delivery_id,
         "no": no,
@@ -358,5 +359,6 @@ def _ours(owner: str, *states: DeliveryState) -> tuple[sa.ColumnElement[bool], .
 
 
 def changed(session: Session, statement: sa.Update) -> int:
+    """Run an update; return how many rows it changed."""
     result = session.execute(statement, execution_options={"synchronize_session": False})
     return int(result.rowcount)  # type: ignore[attr-defined]

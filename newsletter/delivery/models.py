@@ -126,6 +126,11 @@ class Delivery(SQLModel, table=True):
     reply: str | None = None
     done_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
 
+    @property
+    def wanted_by(self) -> State:
+        """The state of who is to get it."""
+        return Mail(self.mail).wanted_by
+
 
 class Attempt(SQLModel, table=True):
     """One try to hand a message over, or a word on what became of it; rows are only ever added.

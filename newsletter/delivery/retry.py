@@ -101,12 +101,8 @@ def refused(phase: Phase, code: int, reply: str, attempts: int, spread: float) -
         return replace(failed, refused_us=True)
     if phase is Phase.MAIL or us:
         return _deferred(phase, code, reply, attempts, spread, stop=True)
-    return replace(
-        failed,
-        full=enhanced in _FULL or (code == 552 and not enhanced),
-        suppress=enhanced in _GONE,
-        hard=_is_hard(phase, code, enhanced),
-    )
+    full, gone = enhanced in _FULL or (code == 552 and not enhanced), enhanced in _GONE
+    return replace(failed, full=full, suppress=gone, hard=not full and not gone and _is_hard(phase, code, enhanced))
 
 
 def _slow(phase: Phase, code: int, enhanced: str) -> Literal["", "relay", "domain"]:

@@ -38,6 +38,13 @@ class Accounting:
         if total + sum(self.skipped.values()) != self.eligible:
             raise AssertionError(f"the accounting of {self.slot} does not add up: {self}")
 
+    @property
+    def progress(self) -> str:
+        """Whether anything is still to be done: ``under-way``, ``done``, or ``done-with-unknown``."""
+        if self.queued or self.leased or self.handoff or self.deferred:
+            return "under-way"
+        return "done-with-unknown" if self.unknown else "done"
+
     def as_json(self) -> dict[str, Any]:
         """Return the accounting object of the command line."""
         return asdict(self)
@@ -87,7 +94,8 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
     """Queue a group's readers for an issue, in one statement; return how many were not queued before."""
     theirs = select(Delivery.id).where(Delivery.issue_id == issue_id, Delivery.subscriber_id == Subscriber.id)
     # Asking first makes a second time cheap; the conflict clause makes it right when two ask at once.
-    readers = due_readers(due, only=only).where(~theirs.exists())
+    called_off = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.CANCELLED)
+    readers = due_readers(due, only=only).where(~theirs.exists(), ~called_off.exists())
     rows = readers.add_columns(
         sa.literal(Mail.DIGEST.value),
         sa.literal(issue_id),

@@ -1,12 +1,13 @@
 """All SQL about issues."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from newsletter import logs
 from newsletter.db import insert
 from newsletter.issues.cadence import Group, window
 from newsletter.issues.compose import Edition, Span
@@ -19,6 +20,7 @@ from newsletter.subscribers.models import State, Subscriber
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import Said
 
+_log = logs.get(__name__)
 FURTHEST_BACK = timedelta(days=28)  # for who was away: what is older is not news any more
 _WEEK = timedelta(days=7)
 _MOST = 5_000  # papers in an edition of several weeks
@@ -157,15 +159,52 @@ def groups(session: Session) -> list[Group]:
     return [Group(*row) for row in session.exec(statement)]
 
 
-def stop(session: Session, issue_id: int, why: str) -> None:
-    """Stop an issue: nothing of it is sent until somebody resumes it."""
-    statement = sa.update(Issue).where(col(Issue.id) == issue_id).values(state=IssueState.STOPPED, stopped_why=why)
-    session.execute(statement)
+def stop(session: Session, issue_id: int, why: str) -> bool:
+    """Stop an open issue, with an alarm: nothing of it is sent until somebody resumes it; return whether it was."""
+    stopped = _change(session, issue_id, IssueState.STOPPED, {IssueState.OPEN}, why)
+    if stopped:
+        _log.error("issue stopped", issue_id=issue_id, why=why)
+    return stopped
 
 
-def resume(session: Session, issue_id: int) -> None:
-    """Let a stopped issue go on."""
-    session.execute(sa.update(Issue).where(col(Issue.id) == issue_id).values(state=IssueState.OPEN, stopped_why=""))
+def pause(session: Session, issue_id: int) -> bool:
+    """Pause an issue on the operator's word; return whether this call did it."""
+    return _change(session, issue_id, IssueState.PAUSED, {IssueState.OPEN, IssueState.STOPPED})
+
+
+def resume(session: Session, issue_id: int, *, paused: bool = False) -> bool:
+    """Let a stopped issue go on; return whether this call did it.
+
+    :param paused: one that the operator paused, too.
+    """
+    held_up = {IssueState.STOPPED, IssueState.PAUSED} if paused else {IssueState.STOPPED}
+    return _change(session, issue_id, IssueState.OPEN, held_up)
+
+
+def cancel(session: Session, issue_id: int) -> bool:
+    """Cancel an issue for good; return whether this call did it. What becomes of its mails: `lapses.call_off`."""
+    return _change(session, issue_id, IssueState.CANCELLED, {each for each in IssueState if each != "cancelled"})
+
+
+def cancelled_days(session: Session, today: date) -> set[date]:
+    """Return the days around today whose issue is cancelled."""
+    near = col(Issue.day) >= today - timedelta(days=2)
+    return set(session.scalars(sa.select(col(Issue.day)).where(col(Issue.state) == IssueState.CANCELLED, near)))
+
+
+def stopped_count(session: Session) -> int:
+    """Return how many issues the relay's refusal has stopped."""
+    return session.exec(select(sa.func.count(col(Issue.id))).where(Issue.state == IssueState.STOPPED)).one()
+
+
+def _change(session: Session, issue_id: int, to: IssueState, when: Collection[IssueState], why: str = "") -> bool:
+    statement = (
+        sa.update(Issue)
+        .where(col(Issue.id) == issue_id, col(Issue.state).in_(when))
+        .values(state=to, stopped_why=why)
+        .returning(col(Issue.id))
+    )
+    return session.execute(statement, execution_options={"synchronize_session": False}).first() is not None
 
 
 def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date | None = None) -> Edition:

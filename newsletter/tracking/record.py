@@ -1,12 +1,14 @@
 """Opens and clicks, from a link's token to an event and a target."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
 from sqlmodel import Session
 
+from newsletter.db import Database
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.decisions import store as decisions
 from newsletter.papers import store as papers
 from newsletter.papers.models import link_targets
 from newsletter.subscribers import store as subscribers
@@ -15,6 +17,31 @@ from newsletter.tracking.models import Kind
 
 _IDS = 2**31  # of papers: a database refuses a larger number
 Tracking = Literal["off", "aggregate", "personal"]
+
+
+def came_back(db: Database, delivery_id: int, what: Kind, now: datetime) -> None:
+    """Take any use of a link that only one mail holds, by whomever, as evidence that this mail has arrived.
+
+    It settles a delivery that is unknown, and says nothing of its reader.
+    """
+    with db.snapshot() as session:
+        doubtful = decisions.in_doubt(session, delivery_id)
+    if doubtful:
+        with db.session() as session:
+            decisions.came_back(session, delivery_id, what, now)
+
+
+def came_to_leave(db: Database, signed: Mapping[int, datetime], now: datetime) -> None:
+    """Take links to leave as evidence: each names its reader, and when it was printed.
+
+    :param signed: by subscriber, when their link was printed.
+    """
+    with db.snapshot() as session:
+        found = decisions.brought_by(session, signed)
+    if found:
+        with db.session() as session:
+            for delivery_id in found:
+                decisions.came_back(session, delivery_id, Kind.UNSUBSCRIBED, now)
 
 
 def opened(session: Session, delivery_id: int, now: datetime, tracking: Tracking) -> None:

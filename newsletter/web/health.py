@@ -5,6 +5,7 @@ from fastapi.responses import PlainTextResponse
 
 from newsletter import logs
 from newsletter.db import plain_errors
+from newsletter.delivery.custody import store as custody
 from newsletter.errors import NewsletterError
 from newsletter.migrate import check_schema
 from newsletter.web.deps import AppDep
@@ -25,7 +26,10 @@ def readyz(app: AppDep) -> PlainTextResponse:
     try:
         with plain_errors():
             check_schema(app.db)
+            with app.db.snapshot() as session:
+                held = custody.held_why(session)
     except NewsletterError as exc:
         _log.warning("not ready", reason=str(exc))
         return PlainTextResponse("not ready, see the log\n", status_code=503)
-    return PlainTextResponse("ready\n")
+    # Pages work all the same: a proxy must not take them away.
+    return PlainTextResponse("ready, but sending is held: see newsletter status\n" if held else "ready\n")

@@ -2,11 +2,16 @@
 
 import asyncio
 from asyncio import Future
+from datetime import datetime
 
 from anyio import CapacityLimiter, to_thread
 
-from newsletter import membership
+from newsletter import logs, membership
 from newsletter.app import App
+from newsletter.signing import Signed
+from newsletter.tracking import record
+
+_log = logs.get(__name__)
 
 
 class Leaving:
@@ -14,14 +19,14 @@ class Leaving:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._waiting: list[tuple[int, Future[tuple[bool, bool]]]] = []
+        self._waiting: list[tuple[Signed, Future[tuple[bool, bool]]]] = []
         self._running: asyncio.Task[None] | None = None
         self._thread = CapacityLimiter(1)  # of its own: nobody who leaves waits for those who look at samples
 
-    async def leave(self, subscriber_id: int) -> tuple[bool, bool]:
+    async def leave(self, link: Signed) -> tuple[bool, bool]:
         """Let somebody leave; return, after the commit, whether we know them, and whether they left just now."""
         done: Future[tuple[bool, bool]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((subscriber_id, done))
+        self._waiting.append((link, done))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._commit())
         return await done
@@ -30,13 +35,22 @@ class Leaving:
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                who = {each for each, _ in group}
-                known, left = await to_thread.run_sync(membership.unsubscribe, self._app, who, limiter=self._thread)
+                links = {link.id: link.at for link, _ in group}
+                known, left = await to_thread.run_sync(self._leave, links, limiter=self._thread)
             except Exception as exc:  # noqa: BLE001  each of them is told
                 for _, done in group:
                     if not done.done():
                         done.set_exception(exc)
                 continue
-            for subscriber_id, done in group:
+            for link, done in group:
                 if not done.done():  # who hung up has left all the same
-                    done.set_result((subscriber_id in known, subscriber_id in left))
+                    done.set_result((link.id in known, link.id in left))
+
+    def _leave(self, links: dict[int, datetime]) -> tuple[set[int], set[int]]:
+        app = self._app
+        done = membership.unsubscribe(app, links.keys())
+        try:
+            record.came_to_leave(app.db, links, app.now())
+        except Exception:  # noqa: BLE001  they have left, and are told so
+            _log.exception("evidence not written")
+        return done

@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from newsletter.db import Database
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.custody import store as custody
+from newsletter.issues import store as issues
 from newsletter.papers import store as papers
 from newsletter.papers.pulls import store as pulls
 from newsletter.papers.pulls.health import Health, shown
@@ -45,10 +47,13 @@ class _Numbers(Collector):
             sources = [each for each in pulls.health(session) if each.source in self._configured]
             people = subscribers.counts(session)
             oldest = deliveries.oldest_due(session, now)
+            stopped, held = issues.stopped_count(session), bool(custody.held_why(session))
             yield _gauge("newsletter_papers", "Papers that were listed.", papers.count(session))
             yield _gauge(
                 "newsletter_deliveries_unknown", "Mails that wait for evidence.", deliveries.unknown_count(session)
             )
+            yield _gauge("newsletter_issues_stopped", "Issues that the relay's refusal stopped.", stopped)
+            yield _gauge("newsletter_sending_held", "1 while a copied database must not send.", held)
         waited = (now - oldest).total_seconds() if oldest else 0
         yield _gauge("newsletter_oldest_due_seconds", "How long the oldest due delivery has waited.", waited)
         readers = GaugeMetricFamily("newsletter_subscribers", "Subscribers by state.", labels=["state"])

@@ -11,6 +11,8 @@ from newsletter.errors import TokenError
 from newsletter.signing import Purpose, Signed
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import State, Subscriber
+from newsletter.tracking import record
+from newsletter.tracking.models import Kind
 from newsletter.web.entrance import is_from_elsewhere
 
 LINKS_LAST = timedelta(days=90)  # every mail brings a fresh one
@@ -33,6 +35,7 @@ def by_feedback(app: App, token: str) -> tuple[Subscriber, Delivery]:
     :raises TokenError: it is forged, old, or was ended by its reader.
     """
     signed = app.signer.read(Purpose.FEEDBACK, token, now=app.now(), max_age=LINKS_LAST)
+    record.came_back(app.db, signed.id, Kind.CLICKED, app.now())
     with app.db.snapshot() as session:
         delivery = deliveries.get(session, signed.id)
         if delivery is None:
@@ -45,9 +48,10 @@ def by_unsubscribe(app: App, token: str) -> Subscriber:
 
     :raises TokenError: it is forged, or its reader is gone.
     """
-    id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, token, now=app.now())
+    signed = app.signer.read(Purpose.UNSUBSCRIBE, token, now=app.now())
+    record.came_to_leave(app.db, {signed.id: signed.at}, app.now())
     with app.db.snapshot() as session:
-        person = subscribers.get(session, id_)
+        person = subscribers.get(session, signed.id)
     if person is None:
         raise TokenError(_BAD)
     return person

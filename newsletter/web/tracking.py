@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse
 from newsletter.errors import TokenError
 from newsletter.signing import Purpose
 from newsletter.tracking import record
+from newsletter.tracking.models import Kind
 from newsletter.web.deps import AppDep
 
 router = APIRouter()
@@ -21,6 +22,7 @@ def opened(token: str, request: Request, app: AppDep) -> Response:
         delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
     except TokenError:
         return Response(_PIXEL, media_type="image/gif")
+    record.came_back(app.db, delivery_id, Kind.OPENED, app.now())
     if not _unseen(request):
         with app.db.session() as session:
             record.opened(session, delivery_id, app.now(), app.settings.tracking)
@@ -31,6 +33,7 @@ def opened(token: str, request: Request, app: AppDep) -> Response:
 def clicked(token: str, paper_id: int, kind: str, request: Request, app: AppDep) -> Response:
     """Go to the paper."""
     delivery_id = app.signer.unsign(Purpose.READ, token, now=app.now())
+    record.came_back(app.db, delivery_id, Kind.CLICKED, app.now())
     with app.db.snapshot() as session:
         target = record.target(session, delivery_id, paper_id, kind)
     if target is None:

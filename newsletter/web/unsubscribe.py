@@ -33,10 +33,10 @@ def ask(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
 @router.post("/u/{token}", response_class=HTMLResponse)
 async def act(token: str, request: Request, app: AppDep, show: ShowDep) -> Response:
     """Leave at once, whatever the body says: no redirect, no cookie, and a second time is the same as once."""
-    id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, token, now=app.now())
+    signed = app.signer.read(Purpose.UNSUBSCRIBE, token, now=app.now())
     one_click = _ONE_CLICK in await request.body()  # one that is too long is refused before anything is done
     leaving: Leaving = request.app.state.leaving
-    known, left = await leaving.leave(id_)
+    known, left = await leaving.leave(signed)
     if not known:
         raise TokenError("this link is not valid")
     if one_click:

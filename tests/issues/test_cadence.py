@@ -151,6 +151,21 @@ def test_operators_send_reaches_whose_hour_has_come_or_all_when_told() -> None:
     assert due_on(groups, day, late)[0].expires_at == late + SEND_WITHIN
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Asia/Tokyo"])
+@pytest.mark.parametrize("weekly", [{"cadence": "daily"}, {"cadence": "days", "weekdays": "sat,sun,mon"}])
+def test_an_issue_expires_before_its_readers_next_one_is_due(zone: str, weekly: dict[str, str]) -> None:
+    for hour in range(24):
+        group = Group(zone, hour, **{"weekdays": ""} | weekly)
+        for day in (date(2026, 1, 1) + timedelta(days=each) for each in range(365)):
+            if not mails_on(group, day):
+                continue
+            at, tomorrow = due_at(day, group), due_at(day + timedelta(days=1), group)
+            assert at + SEND_WITHIN < tomorrow
+    at = due_at(date(2026, 3, 28), Group(zone, 23, "daily"))  # the night that is an hour short in Berlin
+    [due] = [each for each in due_now([Group(zone, 23, "daily")], at) if each.due_at == at]
+    assert due.expires_at < due_at(date(2026, 3, 29), due.group)
+
+
 def test_window_ends_where_the_day_does_or_now() -> None:
     day, week = date(2026, 8, 5), timedelta(days=7)
     start = datetime(2026, 7, 29, tzinfo=UTC)

@@ -1,0 +1,164 @@
+"""What an operator decides: whether issues go on, what became of doubtful mails, whether a copied database may send.
+
+Each decision acts on every process within seconds, since leases and handoff marks ask for it, and may be repeated.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Literal
+
+from sqlmodel import Session
+
+from newsletter import logs
+from newsletter.app import App
+from newsletter.delivery.custody import store as custody
+from newsletter.delivery.decisions import store as decisions
+from newsletter.delivery.decisions.store import PATIENCE, Decided, Which
+from newsletter.delivery.lapses import store as lapses
+from newsletter.delivery.models import DeliveryState, Word
+from newsletter.errors import InputError
+from newsletter.issues import store as issues
+from newsletter.issues.models import Issue, IssueState
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.addresses import parse_address, shown
+
+_log = logs.get(__name__)
+_CALLED_OFF = 5_000  # mails in one transaction: nobody else writes while it lasts
+_CHANGES: dict[str, Callable[[Session, int], bool]] = {
+    "pause": issues.pause,
+    "resume": partial(issues.resume, paused=True),
+    "cancel": issues.cancel,
+}
+_SAID = {
+    "expired": "their issue's time is over: the next issue takes its place",
+    "cancelled": "their issue was cancelled",
+    "not_active": "the reader has left",
+    "suppressed": "the address is suppressed",
+    "paused": "the reader pauses",
+    "copies": "it was sent again often enough",
+}
+As = Literal["sent", "resend"]
+
+
+def which(
+    app: App, *, state: DeliveryState | None = None, issue: str | None = None, subscriber: str | None = None
+) -> Which:
+    """Return the deliveries that an operator means.
+
+    :raises InputError: there is no such issue or subscriber.
+    """
+    with app.db.snapshot() as session:
+        slot = _issue(session, issue).id if issue else None
+        person = subscribers.find(session, parse_address(subscriber)) if subscriber else None
+    if subscriber and person is None:
+        raise InputError(f"{shown(subscriber)} is not a subscriber")
+    return Which(state, slot, person.id if person else None)
+
+
+def resolve(app: App, meant: Which, as_: As) -> Decided:
+    """Say of unknown mails that they were sent, or let them be sent again.
+
+    :raises InputError: none of them may be sent again.
+    """
+    if as_ == "sent":
+        return _decide(app, decisions.take_as_sent, meant, Word.OPERATOR, "the operator says it was sent")
+    decided = _decide(app, decisions.send_again, meant, Word.OPERATOR, "the operator wants it sent again")
+    return _checked(app, decided)
+
+
+def retry(app: App, meant: Which) -> Decided:
+    """Let failed mails be tried again, within their issue's time.
+
+    :raises InputError: none of them may be sent again.
+    """
+    return _checked(app, _decide(app, decisions.send_again, meant, Word.OPERATOR, "the operator wants it tried again"))
+
+
+def apply_policy(app: App) -> int:
+    """Do with unknown mails what the settings say; return how many."""
+    policy, now = app.settings.on_unknown, app.now()
+    meant = Which(DeliveryState.UNKNOWN, handed_before=now - PATIENCE)
+    if policy == "hold" or _held(app):
+        return 0
+    if policy == "assume-sent":
+        decided = _decide(app, decisions.take_as_sent, meant, Word.POLICY, "assumed to be sent")
+    else:
+        decided = _decide(app, decisions.send_again, meant, Word.POLICY, "sent again, since nobody knows")
+    if decided.number:
+        _log.warning("unknown mails decided", policy=policy, number=decided.number)
+    return decided.number
+
+
+def change_issue(app: App, slot: str, how: Literal["pause", "resume", "cancel"]) -> tuple[Issue, bool]:
+    """Pause, resume or cancel an issue; return it, and whether that changed anything.
+
+    Of one that is cancelled, mails at their last dot are still accounted for by what the relay says, and unknown ones
+    stay unknown; all others are skipped. It can be neither resumed nor queued again.
+
+    :raises InputError: there is no such issue, or it is cancelled for good.
+    """
+    with app.db.session() as session:
+        issue = _issue(session, slot)
+        if issue.state == IssueState.CANCELLED and how != "cancel":
+            raise InputError(f"the issue {slot} is cancelled, for good")
+        changed = _CHANGES[how](session, issue.id or 0)
+    if how == "cancel":
+        while _call_off(app) == _CALLED_OFF:
+            pass
+    if how == "resume" and changed:
+        app.wake(issue.id)
+    with app.db.snapshot() as session:
+        return _issue(session, slot), changed
+
+
+def release(app: App) -> bool:
+    """Let a database that was copied or restored send from now on; return whether it was held."""
+    with app.db.session() as session:
+        return custody.release(session, app.now())
+
+
+def said_of(refused: dict[str, int]) -> list[str]:
+    """Return why mails were refused, in words."""
+    return [f"{number} not: {_SAID[why]}" for why, number in sorted(refused.items())]
+
+
+def _checked(app: App, decided: Decided) -> Decided:
+    if not decided.number and decided.refused:
+        raise InputError("nothing is sent again: " + "; ".join(said_of(decided.refused)))
+    for issue_id in decided.issues:
+        app.wake(issue_id)
+    return decided
+
+
+def _decide(
+    app: App,
+    decide: Callable[[Session, Which, Word, str, datetime, int], Decided],
+    meant: Which,
+    by: Word,
+    why: str,
+) -> Decided:
+    """Apply a decision, some hundred deliveries in one transaction."""
+    total, now = Decided(), app.now()
+    while True:
+        with app.db.session() as session:
+            total.add(decide(session, meant, by, why, now, total.last))
+        if not total.last:
+            return total
+
+
+def _call_off(app: App) -> int:
+    with app.db.session() as session:
+        return lapses.call_off(session, app.now(), _CALLED_OFF)
+
+
+def _held(app: App) -> bool:
+    with app.db.snapshot() as session:
+        return bool(custody.held_why(session))
+
+
+def _issue(session: Session, slot: str) -> Issue:
+    issue = issues.find(session, slot)
+    if issue is None:
+        raise InputError(f"there is no issue {slot!r}")
+    return issue
