@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from newsletter import clock
 from newsletter.db import Database
 from newsletter.delivery.desk import Desk, Identity
+from newsletter.delivery.pacing import Pacer
+from newsletter.delivery.pacing.shared import RedisBuckets
 from newsletter.delivery.transports import Transport
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.delivery.transports.smtp import SmtpTransport
@@ -53,6 +55,7 @@ class App:
     """Everything a job needs; jobs receive it, pure code receives values.
 
     :ivar details: who tells more about papers that others list; ``None`` where arXiv is no source.
+    :ivar pacing: whether a mail may go out now.
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
     :ivar stopping: set when the process is to end: what is under way is finished, no more is begun.
@@ -65,6 +68,7 @@ class App:
     templates: Templates
     transport: Transport
     sources: Mapping[str, Source]
+    pacing: Pacer
     details: Details | None = None
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
@@ -97,6 +101,7 @@ class App:
     def close(self) -> None:
         """Close connections."""
         self.transport.close()
+        self.pacing.close()
         self.db.dispose()
 
 
@@ -121,10 +126,30 @@ def build_app(
         templates=Templates(settings.templates_dir),
         transport=SmtpTransport(relays, stopping=stopping) if relays else Outbox(settings.outbox_dir),
         sources=_sources(settings, web),
+        pacing=_pacer(settings, db, now),
         details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
         wake=wake or (lambda _issue_id: None),
         stopping=stopping,
     )
+
+
+def _pacer(settings: Settings, db: Database, now: Callable[[], datetime]) -> Pacer:
+    """Return what keeps the limits: rates are counted in Redis where there is one, else in the database."""
+    limited = bool(settings.rate or settings.rate_domains)
+    url = _redis_url(settings) if limited else ""
+    return Pacer(
+        db,
+        now,
+        rate=settings.rate,
+        domains=settings.domain_rates,
+        warm_ups=settings.warm_ups,
+        broker=RedisBuckets(url, now) if url else None,
+    )
+
+
+def _redis_url(settings: Settings) -> str:
+    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    return url if url.partition("://")[0] in {"redis", "rediss", "redis+socket"} else ""
 
 
 def _sources(settings: Settings, web: Web) -> dict[str, Source]:
@@ -186,8 +211,7 @@ def _arxiv_pace(settings: Settings, db: Database, wait: Wait, interval: float) -
     """Return whose turn it is to ask arXiv: one at a time, over all processes and machines together."""
     hold = longest_request_seconds(settings.http_timeout_seconds)
     by_database = DatabasePace(db, "arxiv", interval, hold, wait=wait)
-    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
-    if url.partition("://")[0] in {"redis", "rediss", "redis+socket"}:
+    if url := _redis_url(settings):
         return RedisPace(url, "arxiv", interval, hold, fallback=by_database, wait=wait)
     return by_database
 

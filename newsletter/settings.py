@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from newsletter.errors import SettingsError
+from newsletter.rates import DomainRates, WarmUp, check_rate, parse_domain_rates, parse_warm_ups
 
 PREFIX = "NEWSLETTER_"
 _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", re.IGNORECASE)
@@ -40,6 +41,11 @@ class Relay:
     weight: int = 1
     timeout_seconds: float = 300.0
 
+    @property
+    def name(self) -> str:
+        """What it is called in limits and in what `status` shows."""
+        return f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -62,6 +68,9 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:///var/newsletter.db"
     broker_url: SecretStr | None = None
     smtp_url: SecretStr | None = None
+    rate: float = 0.0
+    rate_domains: str = ""
+    warmup: str = ""
     outbox_dir: Path = Path("var/outbox")
     base_url: str = "http://127.0.0.1:8000"
     secret_key: SecretStr | None = None
@@ -184,6 +193,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part} is not an address such as 10.0.0.7 or a network such as 10.0.0.0/8") from None
         return value
 
+    @field_validator("rate")
+    @classmethod
+    def _rate(cls, value: float) -> float:
+        return check_rate(value)
+
     @field_validator("http_timeout_seconds")
     @classmethod
     def _seconds(cls, value: float) -> float:
@@ -194,7 +208,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _parse_composites(self) -> "Settings":
         # Said while starting, not when the first mail is due.
-        _ = self.sender_parts, self.relays, self.source_names
+        _ = self.sender_parts, self.relays, self.source_names, self.domain_rates, self.warm_ups
         if not 0 <= self.arxiv_interval_seconds <= 60 or (
             self.arxiv_interval_seconds < 3 and not self.arxiv_is_mirrored
         ):
@@ -224,6 +238,16 @@ class Settings(BaseSettings):
         if found and not any(relay.weight for relay in found):
             raise ValueError("smtp_url: at least one relay needs a weight above 0")
         return found
+
+    @property
+    def domain_rates(self) -> DomainRates:
+        """`rate_domains` as limits of recipients' domains."""
+        return parse_domain_rates(self.rate_domains)
+
+    @property
+    def warm_ups(self) -> Mapping[str, WarmUp]:
+        """`warmup` as plans by relay."""
+        return parse_warm_ups(self.warmup)
 
     @property
     def source_names(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from newsletter.delivery.models import Attempt, Delivery
+from newsletter.delivery.pacing.models import PaceBreaker, PaceBucket, PaceDay
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers.models import Paper, PaperKey, StoredRecord, Turn, VoteCount
 from newsletter.papers.pulls.models import KnownAnswer, Pull
@@ -19,6 +20,7 @@ TABLES = (
     *(PreferenceChange, AddressChange, Consent),
     *(Issue, IssueCandidate),
     *(Delivery, Attempt),
+    *(PaceBucket, PaceBreaker, PaceDay),
     Event,
 )
 metadata = SQLModel.metadata
