@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from newsletter.db import dialect
+from newsletter.db import dialect, in_index_order
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.retry import Outcome
 from newsletter.errors import LeaseLostError
@@ -67,6 +67,7 @@ def lease(
 
     :param only: a subscriber's id: nobody else's.
     """
+    in_index_order(session)
     due = _due(issue_id, now, limit, only)
     if dialect(session) == "postgresql":
         due = due.with_for_update(skip_locked=True, of=Delivery)
@@ -271,7 +272,7 @@ def reap(session: Session, now: datetime) -> tuple[int, int]:
 
 def _over(state: DeliveryState, now: datetime) -> sa.ColumnElement[bool]:
     """Whether a lease is over, and nobody is just writing to its delivery: to wait for them could be for ever."""
-    over = col(Delivery.state) == state, col(Delivery.lease_until) < now
+    over = col(Delivery.lease_owner).is_not(None), col(Delivery.state) == state, col(Delivery.lease_until) < now
     return col(Delivery.id).in_(sa.select(col(Delivery.id)).where(*over).with_for_update(skip_locked=True))
 
 
@@ -279,7 +280,7 @@ def expire(session: Session, now: datetime) -> int:
     """Give up what was not sent before its time was over; return how many."""
     statement = (
         sa.update(Delivery)
-        .where(col(Delivery.state).in_(_WAITING), col(Delivery.expires_at) <= now)
+        .where(*_idle(), col(Delivery.state).in_(_WAITING), col(Delivery.expires_at) <= now)
         .values(state=DeliveryState.FAILED, reply="expired", done_at=now)
     )
     return _changed(session, statement)
@@ -291,21 +292,29 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         col(other.subscriber_id) == col(Delivery.subscriber_id),
         col(other.id) != col(Delivery.id),
         col(other.issue_id).is_not(None),
+        col(other.lease_owner).is_not(None),
         col(other.state).in_(_IN_FLIGHT),
     )
+    # asked of each reader by itself: as a join PostgreSQL may walk through all that are in flight, for each of them
+    free = busy.limit(1).correlate(Delivery).scalar_subquery().is_(None)
     due = (
         select(sa.type_coerce(Delivery.id, sa.BigInteger).label("id"))
-        .where(_of(issue_id), col(Delivery.state).in_(_WAITING), col(Delivery.not_before) <= now)
+        .where(_of(issue_id), *_idle(), col(Delivery.state).in_(_WAITING), col(Delivery.not_before) <= now)
         .where(col(Delivery.expires_at) > now)
-        .order_by(col(Delivery.not_before), col(Delivery.id))
+        .order_by(col(Delivery.issue_id), col(Delivery.not_before), col(Delivery.id))  # as the index is
         .limit(limit)
     )
     if only is not None:
         due = due.where(Delivery.subscriber_id == only)
     if issue_id is not None:
         running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
-        due = due.where(~busy.exists(), running.exists())
+        due = due.where(free, running.exists())
     return due
+
+
+def _idle() -> tuple[sa.ColumnElement[bool], ...]:
+    """Whether nobody has it, and nothing became of it yet: what the indexes of waiting deliveries hold."""
+    return col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
 
 
 def _paused() -> sa.ColumnElement[bool]:

@@ -56,7 +56,18 @@ class SkipReason(StrEnum):
     UNPRINTABLE = "unprintable"  # our fault: the log has the traceback
 
 
-_IN_FLIGHT = sa.text("issue_id IS NOT NULL AND state IN ('leased', 'handoff')")
+# Partial indexes hold what a run works on, and stay small however many mails were ever sent. What they ask for is
+# whether a column is empty: so both databases see that a query asks for the same.
+_WAITING = sa.text("done_at IS NULL AND lease_owner IS NULL")
+_LEASED = sa.text("lease_owner IS NOT NULL")
+_IN_FLIGHT = sa.text("issue_id IS NOT NULL AND lease_owner IS NOT NULL")
+_NOTICE = sa.text("issue_id IS NULL")
+_NAMED = sa.text("notice_key IS NOT NULL")
+_UNKNOWN = sa.text("state = 'unknown'")
+
+
+def _partial(name: str, *columns: str, where: sa.TextClause, unique: bool = False) -> sa.Index:
+    return sa.Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
 
 
 class Delivery(SQLModel, table=True):
@@ -71,24 +82,22 @@ class Delivery(SQLModel, table=True):
     __tablename__ = "deliveries"
     __table_args__ = (
         sa.UniqueConstraint("issue_id", "subscriber_id", name="uq_deliveries_issue_id_subscriber_id"),
-        sa.Index("ix_deliveries_due", "issue_id", "state", "not_before"),
         sa.Index("ix_deliveries_subscriber", "subscriber_id", "queued_at"),
-        sa.Index("ix_deliveries_leases", "state", "lease_until"),
+        _partial("ix_deliveries_due", "issue_id", "not_before", "id", where=_WAITING),
+        _partial("ix_deliveries_expiry", "expires_at", where=_WAITING),
+        _partial("ix_deliveries_leases", "lease_until", where=_LEASED),
         # A reader has one issue's mail in flight at most: two selections made at once would choose the same papers.
-        sa.Index(
-            "uq_deliveries_in_flight",
-            "subscriber_id",
-            unique=True,
-            postgresql_where=_IN_FLIGHT,
-            sqlite_where=_IN_FLIGHT,
-        ),
+        _partial("uq_deliveries_in_flight", "subscriber_id", where=_IN_FLIGHT, unique=True),
+        _partial("ix_deliveries_unknown", "id", where=_UNKNOWN),
+        _partial("ix_deliveries_notices", "queued_at", where=_NOTICE),
+        _partial("uq_deliveries_notice_key", "notice_key", where=_NAMED, unique=True),
         {"sqlite_autoincrement": True},
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigId)
     mail: str = Mail.DIGEST
     issue_id: int | None = Field(default=None, foreign_key="issues.id")
-    notice_key: str | None = Field(default=None, unique=True)
+    notice_key: str | None = None
     about_id: int | None = None
     subscriber_id: int
     state: str = DeliveryState.QUEUED

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from newsletter.db import UTCDateTime, insert
+from newsletter.db import UTCDateTime, in_index_order, insert
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail
 from newsletter.issues.cadence import SEND_WITHIN, Due, Group
 from newsletter.issues.models import Issue, IssueState
@@ -104,7 +104,9 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
     ]
     statement = insert(session, Delivery).from_select(names, readers, include_defaults=False)
     statement = statement.on_conflict_do_nothing(index_elements=["issue_id", "subscriber_id"])
-    return len(session.execute(statement.returning(Delivery.id)).all())
+    # a number, no ids: those of a million readers would take a worker's memory
+    result = session.execute(statement, execution_options={"preserve_rowcount": True})
+    return int(result.rowcount)  # type: ignore[attr-defined]
 
 
 def queue_one(session: Session, issue_id: int, subscriber_id: int, *, now: datetime) -> bool:
@@ -162,7 +164,7 @@ def queue_notices(
         for subscriber_id, effect in once.items()
     ]
     if rows:
-        session.execute(insert(session, Delivery).on_conflict_do_nothing(index_elements=["notice_key"]), rows)
+        session.execute(insert(session, Delivery).on_conflict_do_nothing(), rows)
 
 
 def accounting(session: Session, issue_id: int, slot: str) -> Accounting:
@@ -253,37 +255,49 @@ def queued_already(session: Session, issue_id: int) -> set[int]:
 
 def kept_selections(session: Session, issue_id: int, subscriber_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the selections that earlier attempts of an issue's deliveries kept, by subscriber."""
-    statement = select(Delivery.subscriber_id, Delivery.selection).where(
-        Delivery.issue_id == issue_id, col(Delivery.subscriber_id).in_(subscriber_ids)
+    # One look into the index for each reader: a join would have to guess how many an issue has that is just growing.
+    theirs = sa.select(col(Delivery.selection)).where(
+        col(Delivery.issue_id) == issue_id, col(Delivery.subscriber_id) == col(Subscriber.id)
     )
-    return {subscriber_id: dict(selection) for subscriber_id, selection in session.exec(statement) if selection}
+    statement = sa.select(col(Subscriber.id), theirs.correlate(Subscriber).scalar_subquery()).where(
+        col(Subscriber.id).in_(subscriber_ids)
+    )
+    return {who: dict(selection) for who, selection in session.execute(statement) if selection}
 
 
 def due_issues(session: Session, now: datetime) -> list[int | None]:
     """Return the issues that have something to deliver now; None stands for mails outside any issue."""
-    statement = (
-        select(Delivery.issue_id)
-        .join(Issue, col(Issue.id) == col(Delivery.issue_id), isouter=True)
-        .where(col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)), col(Delivery.not_before) <= now)
-        .where(sa.or_(col(Issue.id).is_(None), col(Issue.state) == IssueState.OPEN))
-        .distinct()
-    )
-    return sorted(session.exec(statement), key=lambda issue_id: issue_id or 0)
+    in_index_order(session)
+    of_issues = select(Issue.id).where(Issue.state == IssueState.OPEN, _next_at(col(Issue.id)) <= now)
+    found: list[int | None] = sorted(id_ for id_ in session.exec(of_issues) if id_ is not None)
+    return [*([None] if session.scalar(sa.select(_next_at(None) <= now)) else []), *found]
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
     """Return since when the delivery that has waited longest has been due."""
-    statement = select(sa.func.min(Delivery.not_before)).where(
-        col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)),
-        col(Delivery.not_before) <= now,
+    in_index_order(session)
+    of_issues = session.scalar(sa.select(sa.func.min(_next_at(col(Issue.id)), type_=UTCDateTime())).select_from(Issue))
+    firsts = [first for first in (of_issues, session.scalar(sa.select(_next_at(None)))) if first and first <= now]
+    return min(firsts, default=None)
+
+
+def _next_at(issue_id: sa.ColumnElement[Any] | None) -> sa.ScalarSelect[datetime]:
+    """Return when an issue's first waiting delivery is due: one look into the index, however many wait."""
+    of = col(Delivery.issue_id).is_(None) if issue_id is None else col(Delivery.issue_id) == issue_id
+    idle = col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
+    statement = (
+        sa.select(col(Delivery.not_before))
+        .where(of, *idle, col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)))
+        .order_by(col(Delivery.issue_id), col(Delivery.not_before))
+        .limit(1)
     )
-    found: datetime | None = session.exec(statement).one()
-    return found
+    return (statement if issue_id is None else statement.correlate(Issue)).scalar_subquery()
 
 
 def unknown_count(session: Session) -> int:
     """Return how many deliveries wait for evidence."""
-    statement = select(sa.func.count()).where(Delivery.state == DeliveryState.UNKNOWN)
+    is_unknown = col(Delivery.state) == sa.literal_column("'unknown'")  # as text: so both databases see the index
+    statement = select(sa.func.count()).where(is_unknown)
     return int(session.exec(statement).one())
 
 

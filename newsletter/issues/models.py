@@ -2,6 +2,7 @@
 
 import datetime as dt
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
@@ -16,10 +17,19 @@ class IssueState(StrEnum):
     STOPPED = "stopped"
 
 
+class Kept(StrEnum):
+    """What is still there of an issue's mails, as it grows old."""
+
+    EVERYTHING = "everything"
+    STATES = "states"  # what became of each mail, no longer what was in it
+    ACCOUNTING = "accounting"  # numbers only
+
+
 class Issue(SQLModel, table=True):
     """The mail-out of one local day; its window ``[window_start, window_end)`` is frozen when it opens.
 
     :ivar news: what was missing when it opened, one line for each source, in words for readers.
+    :ivar accounting: where its readers stood when their mails began to be dropped.
     """
 
     __tablename__ = "issues"
@@ -33,6 +43,8 @@ class Issue(SQLModel, table=True):
     window_end: dt.datetime = Field(sa_type=UTCDateTime)
     opened_at: dt.datetime = Field(sa_type=UTCDateTime)
     news: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    kept: str = Kept.EVERYTHING
+    accounting: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
 
 
 class IssueCandidate(SQLModel, table=True):
