@@ -121,7 +121,7 @@ def in_index_order(session: Session) -> None:
     is ordered by all columns of an index, from the first on, it sees to be in the index's order.
     """
     if dialect(session) == "postgresql":
-        off = (sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "jit"))  # noqa: FBT003
+        off = (sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "jit"))
         session.execute(sa.select(*off))
 
 

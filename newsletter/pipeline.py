@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
-from newsletter import logs, membership, pulling
+from newsletter import logs, membership, pulling, retention
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
@@ -163,6 +163,7 @@ def tidy(app: App) -> None:
     """Remind who has not confirmed, and forget what is to be kept for a while only."""
     membership.remind(app)
     membership.purge(app)
+    retention.archive(app)
 
 
 def _reap(app: App) -> None:

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     tracking: Literal["off", "aggregate", "personal"] = "aggregate"
     window_days: int = 7
     wait_minutes: int = 60
+    keep_days: int = 400
     signups_per_hour: int = 200
     signups_per_hour_domain: int = 60
     signups_per_hour_client: int = 5
@@ -152,6 +153,13 @@ class Settings(BaseSettings):
     def _minutes(cls, value: int) -> int:
         if not 0 <= value <= 720:
             raise ValueError("must be between 0 and 720 minutes")
+        return value
+
+    @field_validator("keep_days")
+    @classmethod
+    def _kept(cls, value: int) -> int:
+        if not 100 <= value <= 36_500:
+            raise ValueError("must be between 100 and 36500 days: links in mails are good for 90")
         return value
 
     @field_validator("signups_per_hour", "signups_per_hour_domain", "signups_per_hour_client")

@@ -48,7 +48,7 @@ def asked(db: Database, call: Callable[[Session], object], *, analyze: bool = Fa
         with db.session() as session:
             call(session)
             ms = (real_clock.perf_counter() - started) * 1000
-            raise _TakenBackError
+            raise _TakenBackError  # noqa: TRY301  the transaction ends with it
     except _TakenBackError:
         pass
     finally:

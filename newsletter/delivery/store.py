@@ -168,7 +168,10 @@ def queue_notices(
 
 
 def accounting(session: Session, issue_id: int, slot: str) -> Accounting:
-    """Return where every eligible reader of an issue stands."""
+    """Return where every eligible reader of an issue stands, or stood when its mails began to be dropped."""
+    kept = session.scalar(sa.select(col(Issue.accounting)).where(col(Issue.id) == issue_id))
+    if kept is not None:
+        return Accounting(**kept)
     statement = (
         select(Delivery.state, Delivery.skip_reason, sa.func.count())
         .where(Delivery.issue_id == issue_id)
@@ -265,23 +268,26 @@ def kept_selections(session: Session, issue_id: int, subscriber_ids: Sequence[in
     return {who: dict(selection) for who, selection in session.execute(statement) if selection}
 
 
+_ISSUE: sa.ColumnElement[int | None] = Issue.__table__.c.id  # type: ignore[attr-defined]
+
+
 def due_issues(session: Session, now: datetime) -> list[int | None]:
     """Return the issues that have something to deliver now; None stands for mails outside any issue."""
     in_index_order(session)
-    of_issues = select(Issue.id).where(Issue.state == IssueState.OPEN, _next_at(col(Issue.id)) <= now)
-    found: list[int | None] = sorted(id_ for id_ in session.exec(of_issues) if id_ is not None)
+    of_issues = sa.select(_ISSUE).where(col(Issue.state) == IssueState.OPEN, _next_at(_ISSUE) <= now)
+    found = sorted(id_ or 0 for id_ in session.scalars(of_issues))
     return [*([None] if session.scalar(sa.select(_next_at(None) <= now)) else []), *found]
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
     """Return since when the delivery that has waited longest has been due."""
     in_index_order(session)
-    of_issues = session.scalar(sa.select(sa.func.min(_next_at(col(Issue.id)), type_=UTCDateTime())).select_from(Issue))
-    firsts = [first for first in (of_issues, session.scalar(sa.select(_next_at(None)))) if first and first <= now]
-    return min(firsts, default=None)
+    soonest = sa.func.min(_next_at(_ISSUE), type_=UTCDateTime())
+    firsts = [session.scalar(sa.select(soonest).select_from(Issue)), session.scalar(sa.select(_next_at(None)))]
+    return min((first for first in firsts if first and first <= now), default=None)
 
 
-def _next_at(issue_id: sa.ColumnElement[Any] | None) -> sa.ScalarSelect[datetime]:
+def _next_at(issue_id: sa.ColumnElement[int | None] | None) -> sa.ScalarSelect[datetime]:
     """Return when an issue's first waiting delivery is due: one look into the index, however many wait."""
     of = col(Delivery.issue_id).is_(None) if issue_id is None else col(Delivery.issue_id) == issue_id
     idle = col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
@@ -312,7 +318,8 @@ def caught_up(session: Session, subscriber_ids: Sequence[int], issue_id: int) ->
         select(Delivery.subscriber_id, sa.func.max(Issue.day))
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
         .where(col(Delivery.subscriber_id).in_(subscriber_ids), col(Delivery.state).in_(_SPENT))
-        .where(col(Delivery.selection).is_not(None), Delivery.issue_id != issue_id)
+        .where(sa.or_(col(Delivery.selection).is_not(None), col(Delivery.state) == DeliveryState.SENT))
+        .where(Delivery.issue_id != issue_id)
         .group_by(col(Delivery.subscriber_id))
     )
     return dict(session.exec(statement).all())

@@ -36,9 +36,14 @@ def upgrade() -> None:
 
 def _consistent() -> None:
     """Let `done_at` and `lease_owner` say of every row what its state says: the indexes go by them."""
-    states = "state IN ('sent', 'failed', 'skipped', 'unknown')"
-    op.execute(f"UPDATE deliveries SET done_at = queued_at WHERE {states} AND done_at IS NULL")
-    op.execute(f"UPDATE deliveries SET done_at = NULL WHERE NOT {states} AND done_at IS NOT NULL")
+    op.execute(
+        "UPDATE deliveries SET done_at = queued_at "
+        "WHERE state IN ('sent', 'failed', 'skipped', 'unknown') AND done_at IS NULL"
+    )
+    op.execute(
+        "UPDATE deliveries SET done_at = NULL "
+        "WHERE state NOT IN ('sent', 'failed', 'skipped', 'unknown') AND done_at IS NOT NULL"
+    )
     op.execute(
         "UPDATE deliveries SET lease_owner = NULL, lease_until = NULL "
         "WHERE state NOT IN ('leased', 'handoff') AND lease_owner IS NOT NULL"
