@@ -45,9 +45,10 @@ def slim(session: Session, issue_id: int, after: int, limit: int) -> int | None:
     :returns: the last one's, ``None`` if there was none left.
     """
     take_turn(session, _ONE_AT_A_TIME)
-    ids, last = _some(session, issue_id, after, limit)
+    full = sa.or_(col(Delivery.selection).is_not(None), col(Delivery.reply).is_not(None))  # who was tried has a reply
+    ids, last = _some(session, issue_id, after, limit, full)
     session.execute(sa.delete(Attempt).where(col(Attempt.delivery_id).in_(ids)))
-    mails = sa.update(Delivery).where(col(Delivery.id).in_(ids), col(Delivery.selection).is_not(None))
+    mails = sa.update(Delivery).where(col(Delivery.id).in_(ids))
     session.execute(mails.values(selection=None, reply=None), execution_options={"synchronize_session": False})
     return last
 
@@ -70,10 +71,12 @@ def drop_notices(session: Session, before: datetime, limit: int) -> int:
     return len(ids)
 
 
-def _some(session: Session, issue_id: int, after: int, limit: int) -> tuple[list[int], int | None]:
+def _some(
+    session: Session, issue_id: int, after: int, limit: int, *which: sa.ColumnElement[bool]
+) -> tuple[list[int], int | None]:
     statement = (
         sa.select(col(Delivery.id), col(Delivery.subscriber_id))
-        .where(col(Delivery.issue_id) == issue_id, col(Delivery.subscriber_id) > after)
+        .where(col(Delivery.issue_id) == issue_id, col(Delivery.subscriber_id) > after, *which)
         .order_by(col(Delivery.issue_id), col(Delivery.subscriber_id))
         .limit(limit)
     )
