@@ -45,8 +45,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
                            "selection": '{"considered": 0, "picks": []}'}),
     ("deliveries", MAIL | {"mail": "confirmation", "notice_key": "confirmation:2:x", "subscriber_id": 2,
                            "state": "queued"}),
-    ("deliveries", MAIL | {"mail": "digest", "issue_id": 1, "subscriber_id": 3, "state": "skipped",
-                           "skip_reason": "not_active", "done_at": AT}),
+    ("deliveries", MAIL | {"mail": "digest", "issue_id": 1, "subscriber_id": 3, "state": "skipped", "done_at": AT,
+                           "skip_reason": "not_active"}),
     ("attempts", TRY | {"no": 1, "outcome": "deferred"}),
     ("attempts", TRY | {"no": 2, "outcome": "sent"}),
 ]  # fmt: skip

@@ -10,6 +10,8 @@ from newsletter.cli.frame import LOOK, open_app, print_json
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlmodel import Session
 
     from newsletter.app import App
@@ -48,6 +50,8 @@ def status(
             typer.echo("no issue yet")
         for source in found["sources"]:
             typer.echo(_line(source))
+        for said in _pacing_lines(found["pacing"]):
+            typer.echo(said)
         if found["oldest_due_seconds"]:
             typer.echo(f"the oldest due delivery has waited {found['oldest_due_seconds']} s")
         typer.echo("subscribers: " + ", ".join(f"{number} {state}" for state, number in found["subscribers"].items()))
@@ -78,6 +82,7 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
         found = {
             "issues": [_issue(session, each, which) for each, which in zip(listed, accountings, strict=True)],
             "sources": _sources(app, session, now),
+            "pacing": _pacing(app, session, now),
             "papers": papers.count(session),
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),
@@ -105,6 +110,26 @@ def _state(row: dict[str, Any]) -> str:
     if row["state"] == "stopped":
         return f"  STOPPED: {row['stopped_why']}"
     return f"  {row['state']}" if row["state"] != "open" else ""
+
+
+def _pacing(app: "App", session: "Session", now: datetime) -> dict[str, Any]:
+    """Return what was slowed and rests, and how far the warm-up caps of today are used."""
+    from newsletter.delivery.pacing.standing import standing
+
+    found = standing(session, app.settings.warm_ups, now)
+    return {
+        "resting": [
+            {"what": each.what, "until": each.until.isoformat(), "failures": each.failures} for each in found.resting
+        ],
+        "warmup": [{"relay": each.relay, "taken": each.taken, "cap": each.cap} for each in found.warming],
+    }
+
+
+def _pacing_lines(pacing: dict[str, Any]) -> "Iterator[str]":
+    for each in pacing["resting"]:
+        yield f"{each['what']}: slowed, {each['failures']} times in a row; tried again after {each['until'][:19]}Z"
+    for each in pacing["warmup"]:
+        yield f"relay {each['relay']}: {each['taken']} of today's {each['cap']} mails (warm-up)"
 
 
 def _sources(app: "App", session: "Session", now: datetime) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/. Numbers only: no address, no title.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from fastapi import APIRouter
@@ -15,10 +15,12 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from newsletter.db import Database
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.custody import store as custody
+from newsletter.delivery.pacing.standing import Standing, standing
 from newsletter.issues import store as issues
 from newsletter.papers import store as papers
 from newsletter.papers.pulls import store as pulls
 from newsletter.papers.pulls.health import Health, shown
+from newsletter.rates import WarmUp
 from newsletter.subscribers import store as subscribers
 from newsletter.web.deps import AppDep
 
@@ -30,15 +32,18 @@ def metrics(app: AppDep) -> Response:
     """Return what the database knows now; keep it from strangers at the reverse proxy."""
     registry = CollectorRegistry(auto_describe=False)
     details = [app.details.name] if app.details else []
-    registry.register(_Numbers(app.db, app.now(), {*app.sources, *details}))
+    registry.register(_Numbers(app.db, app.now(), {*app.sources, *details}, app.settings.warm_ups))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Numbers(Collector):
-    def __init__(self, db: Database, now: datetime, configured: Collection[str]) -> None:
+    def __init__(
+        self, db: Database, now: datetime, configured: Collection[str], warm_ups: Mapping[str, WarmUp]
+    ) -> None:
         self._db = db
         self._now = now
         self._configured = configured
+        self._warm_ups = warm_ups
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric with its labels."""
@@ -46,6 +51,7 @@ class _Numbers(Collector):
         with self._db.snapshot() as session:
             sources = [each for each in pulls.health(session) if each.source in self._configured]
             people = subscribers.counts(session)
+            pacing = standing(session, self._warm_ups, now)
             oldest = deliveries.oldest_due(session, now)
             stopped, held = issues.stopped_count(session), bool(custody.held_why(session))
             yield _gauge("newsletter_papers", "Papers that were listed.", papers.count(session))
@@ -60,7 +66,22 @@ class _Numbers(Collector):
         for state, number in people.items():
             readers.add_metric([state], number)
         yield readers
+        yield from _pacing(pacing)
         yield from _sources(sources, now.timestamp())
+
+
+def _pacing(pacing: Standing) -> Iterator[Metric]:
+    rest = GaugeMetricFamily(
+        "newsletter_slowed_until_timestamp_seconds", "When what was slowed is tried again.", labels=["what"]
+    )
+    for each in pacing.resting:
+        rest.add_metric([each.what], each.until.timestamp())
+    taken = GaugeMetricFamily("newsletter_warmup_mails", "Mails of today's warm-up cap.", labels=["relay"])
+    cap = GaugeMetricFamily("newsletter_warmup_cap", "Today's warm-up cap.", labels=["relay"])
+    for relay in pacing.warming:
+        taken.add_metric([relay.relay], relay.taken)
+        cap.add_metric([relay.relay], relay.cap)
+    yield from (rest, taken, cap)
 
 
 def _sources(sources: list[Health], now: float) -> Iterator[Metric]:

@@ -1,11 +1,14 @@
 """Hosts in network namespaces on one machine, joined by a bridge; a link between can be cut. Needs root and ``ip``."""
 
+import itertools
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+_LETTERS = itertools.cycle("abcdefgh")  # the kernel takes its time to forget a network that is gone
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def why_not() -> str:
 @contextmanager
 def network(names: Sequence[str]) -> Iterator[list[Host]]:
     """Yield hosts with addresses from 10.77.0.1 on; the network is theirs alone."""
-    tag = f"nl{os.getpid() % 100_000}"
+    tag = f"nl{os.getpid() % 100_000}{next(_LETTERS)}"
     with ExitStack() as stack:
         bridge = f"{tag}b"
         _ip("link", "add", bridge, "type", "bridge")
@@ -60,6 +63,7 @@ def network(names: Sequence[str]) -> Iterator[list[Host]]:
             _ip("netns", "add", host.name)
             stack.callback(_ip, "netns", "del", host.name)
             _ip("link", "add", host.cable, "type", "veth", "peer", "name", "eth0", "netns", host.name)
+            stack.callback(_ip, "link", "del", host.cable)
             _ip("link", "set", host.cable, "master", bridge, "up")
             _ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
             for link in ("lo", "eth0"):

@@ -43,6 +43,7 @@ class Pacer:
         self._rate = rate
         self._domains = domains
         self._warms_up = bool(warm_ups)
+        self._unlimited = not (rate or domains.named or domains.other or warm_ups)
         self._aside = aside or Aside()
         self._lock = RLock()
         self._circuits = Circuits(db, self._aside, self._lock)
@@ -55,6 +56,8 @@ class Pacer:
         Otherwise no permit is used, and it is the seconds after which it is worth asking again: milliseconds for a rate
         limit, the rest of a rest, or the time to the next day (UTC) when the relay's warm-up cap is reached.
         """
+        if self._unlimited and not self._circuits and self._circuits.is_fresh(now):
+            return 0.0
         with self._lock:
             self._circuits.look_if_due(now)
             name = self._name(domain)
@@ -96,10 +99,9 @@ class Pacer:
                 self._circuits.worked(_domain(self._name(domain)), now)
 
     def close(self) -> None:
-        """Give back what was not used, and wait until all is written down."""
-        with self._lock:
-            self._allotments.close()
+        """Wait until all is written down, and give back what was not used."""
         self._aside.close()
+        Here().do(self._allotments.give_back)
 
     def _permit(self, relay: str, name: str, now: datetime) -> float:
         """Use a slot of the domain's limit and one of the relay's, or return the seconds to wait.

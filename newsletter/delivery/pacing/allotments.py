@@ -72,12 +72,15 @@ class Allotments:
         if mine := self._allotted.get(relay):
             mine.left -= 1
 
-    def close(self) -> None:
+    def give_back(self) -> None:
         """Give back what was not used."""
-        for relay, mine in self._allotted.items():
-            if mine.left:
-                self._aside.do(partial(self._give_back, relay, mine.day, mine.left))
-        self._allotted.clear()
+        with self._lock:
+            unused = {relay: mine for relay, mine in self._allotted.items() if mine.left}
+            self._allotted.clear()
+        if unused:
+            with self._db.session() as session:
+                for relay, mine in unused.items():
+                    store.give_back(session, relay, mine.day, mine.left)
 
     def _ask(self, relay: str, mine: _Allotment, cap: int, now: datetime) -> None:
         try:
@@ -95,7 +98,3 @@ class Allotments:
         mine.left += given
         mine.full, mine.ask_at, mine.asking = full, now + _AGAIN if full else None, False
         mine.want = min(mine.want * 2, max(1, cap // _HUNDREDTH))
-
-    def _give_back(self, relay: str, day: date, left: int) -> None:
-        with self._db.session() as session:
-            store.give_back(session, relay, day, left)

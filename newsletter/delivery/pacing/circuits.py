@@ -1,7 +1,7 @@
 """The circuit breakers of relays and recipient domains, shared by all processes through the database."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import RLock
 
@@ -36,7 +36,7 @@ class Circuits:
         self._claiming: set[str] = set()
         self._probes: dict[str, datetime] = {}
         self._looking = False
-        self._look_at: datetime | None = None
+        self._looked_at = self._look_at = datetime.min.replace(tzinfo=UTC)
         self._prune_at: datetime | None = None
         self.seen_at: datetime | None = None
 
@@ -50,10 +50,13 @@ class Circuits:
 
     def look_if_due(self, now: datetime) -> None:
         """Have what other processes heard read about every second."""
-        due = self._look_at is None or now >= self._look_at or self._look_at - now > 2 * LOOK
-        if due and not self._looking:
-            self._looking, self._look_at = True, now + LOOK
+        if not self.is_fresh(now) and not self._looking:
+            self._looking, self._looked_at, self._look_at = True, now, now + LOOK
             self._aside.do(partial(self.look, now))
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Return whether it is less than a second since others were last heard."""
+        return self._looked_at <= now < self._look_at
 
     def look(self, now: datetime) -> None:
         """Read how all breakers stand."""
