@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
-from newsletter import logs, membership, operating, pulling
+from newsletter import logs, membership, operating, pulling, retention
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
@@ -168,6 +168,7 @@ def tidy(app: App) -> None:
     """Remind who has not confirmed, and forget what is to be kept for a while only."""
     membership.remind(app)
     membership.purge(app)
+    retention.archive(app)
 
 
 def _reap(app: App) -> None:

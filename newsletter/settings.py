@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from newsletter.errors import SettingsError
@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     on_unknown: Literal["hold", "assume-sent", "resend"] = "hold"
     window_days: int = 7
     wait_minutes: int = 60
+    keep_days: int = Field(400, ge=100, le=36_500)  # links in mails are good for 90
     signups_per_hour: int = 200
     signups_per_hour_domain: int = 60
     signups_per_hour_client: int = 5

@@ -53,15 +53,18 @@ def asked(db: Database, call: Callable[[Session], object], *, analyze: bool = Fa
         pass
     finally:
         sa.event.remove(db.engine, "before_cursor_execute", note)
-    return Asked(ms, tuple(_plan(db, statement, values, analyze=analyze) for statement, values in seen))
+    with db.engine.connect() as connection:
+        plans = [_plan(connection, statement, values, analyze=analyze) for statement, values in seen]
+        connection.rollback()
+    return Asked(ms, tuple(filter(None, plans)))
 
 
-def _plan(db: Database, statement: str, values: object, *, analyze: bool) -> str:
-    if db.engine.dialect.name == "sqlite":
+def _plan(connection: sa.Connection, statement: str, values: object, *, analyze: bool) -> str:
+    if "set_config" in statement:  # holds for what follows, as it did
+        connection.exec_driver_sql(statement, values)  # type: ignore[arg-type]
+        return ""
+    if connection.dialect.name == "sqlite":
         explain = "EXPLAIN QUERY PLAN "
     else:
         explain = "EXPLAIN (ANALYZE, BUFFERS) " if analyze else "EXPLAIN "
-    with db.engine.connect() as connection:
-        rows = connection.exec_driver_sql(explain + statement, values).all()  # type: ignore[arg-type]
-        connection.rollback()
-    return "\n".join(str(row[-1]) for row in rows)
+    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, values).all())  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from newsletter.db import dialect
+from newsletter.db import dialect, in_index_order
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.refusals import store as refusals
@@ -71,6 +71,7 @@ def lease(
 
     :param only: a subscriber's id: nobody else's.
     """
+    in_index_order(session)
     due = _due(issue_id, now, limit, only)
     if dialect(session) == "postgresql":
         due = due.with_for_update(skip_locked=True, of=Delivery)
@@ -314,18 +315,20 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         col(other.lease_owner).is_not(None),
         col(other.state).in_(_IN_FLIGHT),
     )
+    # asked of each reader by itself: as a join PostgreSQL may walk through all that are in flight, for each of them
+    free = busy.limit(1).correlate(Delivery).scalar_subquery().is_(None)
     due = (
         select(sa.type_coerce(Delivery.id, sa.BigInteger).label("id"))
         .where(_of(issue_id), *idle(), col(Delivery.state).in_(WAITING), col(Delivery.not_before) <= now)
         .where(col(Delivery.expires_at) > now)
-        .order_by(col(Delivery.not_before), col(Delivery.id))
+        .order_by(col(Delivery.issue_id), col(Delivery.not_before), col(Delivery.id))  # as the index is
         .limit(limit)
     )
     if only is not None:
         due = due.where(Delivery.subscriber_id == only)
     if issue_id is not None:
         running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
-        due = due.where(~busy.exists(), running.exists())
+        due = due.where(free, running.exists())
     return due.where(~custody.held())
 
 

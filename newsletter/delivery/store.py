@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from newsletter.db import UTCDateTime, insert
+from newsletter.db import UTCDateTime, in_index_order, insert
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail
 from newsletter.issues.cadence import SEND_WITHIN, Due, Group
 from newsletter.issues.models import Issue, IssueState
@@ -92,10 +92,8 @@ def groups_to_queue(session: Session, slot: str, day: date) -> set[Group]:
 
 def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int | None = None) -> int:
     """Queue a group's readers for an issue, in one statement; return how many were not queued before."""
-    theirs = select(Delivery.id).where(Delivery.issue_id == issue_id, Delivery.subscriber_id == Subscriber.id)
-    # Asking first makes a second time cheap; the conflict clause makes it right when two ask at once.
     called_off = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.CANCELLED)
-    readers = due_readers(due, only=only).where(~theirs.exists(), ~called_off.exists())
+    readers = due_readers(due, only=only).where(~called_off.exists())
     rows = readers.add_columns(
         sa.literal(Mail.DIGEST.value),
         sa.literal(issue_id),
@@ -115,7 +113,9 @@ def queue(session: Session, issue_id: int, due: Due, *, now: datetime, only: int
     ]
     statement = insert(session, Delivery).from_select(names, rows, include_defaults=False)
     statement = statement.on_conflict_do_nothing(index_elements=["issue_id", "subscriber_id"])
-    return int(session.connection().execute(statement).rowcount)  # a number: a million ids would take a worker's memory
+    # a number, no ids: those of a million readers would take a worker's memory
+    result = session.execute(statement, execution_options={"preserve_rowcount": True})
+    return int(result.rowcount)  # type: ignore[attr-defined]
 
 
 def queue_one(session: Session, issue_id: int, subscriber_id: int, *, now: datetime) -> bool:
@@ -177,7 +177,10 @@ def queue_notices(
 
 
 def accounting(session: Session, issue_id: int, slot: str) -> Accounting:
-    """Return where every eligible reader of an issue stands."""
+    """Return where every eligible reader of an issue stands, or stood when its mails began to be dropped."""
+    kept = session.scalar(sa.select(col(Issue.accounting)).where(col(Issue.id) == issue_id))
+    if kept is not None:
+        return Accounting(**kept)
     statement = (
         select(Delivery.state, Delivery.skip_reason, sa.func.count())
         .where(Delivery.issue_id == issue_id)
@@ -264,10 +267,14 @@ def queued_already(session: Session, issue_id: int) -> set[int]:
 
 def kept_selections(session: Session, issue_id: int, subscriber_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the selections that earlier attempts of an issue's deliveries kept, by subscriber."""
-    statement = select(Delivery.subscriber_id, Delivery.selection).where(
-        Delivery.issue_id == issue_id, col(Delivery.subscriber_id).in_(subscriber_ids)
+    # One look into the index for each reader: a join would have to guess how many an issue has that is just growing.
+    theirs = sa.select(col(Delivery.selection)).where(
+        col(Delivery.issue_id) == issue_id, col(Delivery.subscriber_id) == col(Subscriber.id)
     )
-    return {subscriber_id: dict(selection) for subscriber_id, selection in session.exec(statement) if selection}
+    statement = sa.select(col(Subscriber.id), theirs.correlate(Subscriber).scalar_subquery()).where(
+        col(Subscriber.id).in_(subscriber_ids)
+    )
+    return {who: dict(selection) for who, selection in session.execute(statement) if selection}
 
 
 _ISSUE: sa.ColumnElement[int | None] = Issue.__table__.c.id  # type: ignore[attr-defined]
@@ -275,13 +282,15 @@ _ISSUE: sa.ColumnElement[int | None] = Issue.__table__.c.id  # type: ignore[attr
 
 def due_issues(session: Session, now: datetime) -> list[int | None]:
     """Return the issues that have something to deliver now; None stands for mails outside any issue."""
-    of_issues = sa.select(col(Issue.id)).where(col(Issue.state) == IssueState.OPEN, _next_at(_ISSUE) <= now)
+    in_index_order(session)
+    of_issues = sa.select(_ISSUE).where(col(Issue.state) == IssueState.OPEN, _next_at(_ISSUE) <= now)
     found = sorted(id_ or 0 for id_ in session.scalars(of_issues))
     return [*([None] if session.scalar(sa.select(_next_at(None) <= now)) else []), *found]
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
     """Return since when the delivery that has waited longest has been due."""
+    in_index_order(session)
     soonest = sa.func.min(_next_at(_ISSUE), type_=UTCDateTime())
     firsts = [session.scalar(sa.select(soonest).select_from(Issue)), session.scalar(sa.select(_next_at(None)))]
     return min((first for first in firsts if first and first <= now), default=None)
@@ -294,7 +303,7 @@ def _next_at(issue_id: sa.ColumnElement[int | None] | None) -> sa.ScalarSelect[d
     statement = (
         sa.select(col(Delivery.not_before))
         .where(of, *idle, col(Delivery.state).in_((DeliveryState.QUEUED, DeliveryState.DEFERRED)))
-        .order_by(col(Delivery.not_before))
+        .order_by(col(Delivery.issue_id), col(Delivery.not_before))
         .limit(1)
     )
     return (statement if issue_id is None else statement.correlate(Issue)).scalar_subquery()
@@ -318,7 +327,8 @@ def caught_up(session: Session, subscriber_ids: Sequence[int], issue_id: int) ->
         select(Delivery.subscriber_id, sa.func.max(Issue.day))
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
         .where(col(Delivery.subscriber_id).in_(subscriber_ids), col(Delivery.state).in_(_SPENT))
-        .where(col(Delivery.selection).is_not(None), Delivery.issue_id != issue_id)
+        .where(sa.or_(col(Delivery.selection).is_not(None), col(Delivery.state) == DeliveryState.SENT))
+        .where(Delivery.issue_id != issue_id)
         .group_by(col(Delivery.subscriber_id))
     )
     return dict(session.exec(statement).all())

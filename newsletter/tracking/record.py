@@ -52,12 +52,12 @@ def opened(session: Session, delivery_id: int, now: datetime, tracking: Tracking
 def target(session: Session, delivery_id: int, paper_id: int, kind: str) -> str | None:
     """Return where a link of a mail goes: an address from our own tables, for a paper that the mail holds.
 
-    A mail that we no longer know of may lead to any paper: old mails outlive their rows.
+    A mail that we no longer know of, or no longer what it held, may lead to any paper: old mails outlive their rows.
     """
     delivery = deliveries.get(session, delivery_id)
     if not 0 < paper_id < _IDS:
         return None
-    if delivery and paper_id not in {pick[0] for pick in (delivery.selection or {}).get("picks", ())}:
+    if delivery and delivery.selection and paper_id not in {pick[0] for pick in delivery.selection.get("picks", ())}:
         return None
     paper = papers.by_ids(session, [paper_id]).get(paper_id)
     return link_targets(paper).get(kind) if paper else None

@@ -1,0 +1,1 @@
+"""Archiving: what is dropped of mails that are long over, and what stays."""
