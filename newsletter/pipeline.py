@@ -34,6 +34,7 @@ from newsletter.issues.store import Draft
 _log = logs.get(__name__)
 _DESKS = 3
 _LEASE_TRIES = 5
+_REAP_EVERY = timedelta(seconds=15)
 _PAUSE = timedelta(minutes=2)  # until a relay that was away is tried again
 _CALLED_OFF = 50_000  # at once, of an issue that was cancelled: the next sweep goes on
 _PULLS_EVERY = timedelta(minutes=20)
@@ -202,10 +203,14 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Outgoing]:
         app = self._app
+        reaped_at = app.now()
         while not app.stopping.is_set() and (self._limit is None or self.given < self._limit):
             if self._until is not None and app.now() >= self._until:
                 app.wake(self._issue_id)
                 return
+            if app.now() - reaped_at >= _REAP_EVERY:  # all workers may be at it for long, and one of them may die
+                reaped_at = app.now()
+                _reap(app)
             size = app.batch if self._limit is None else min(app.batch, self._limit - self.given)
             leased = _lease(app, self._issue_id, size, self._only)
             if not leased:

@@ -41,7 +41,8 @@ def open_app(*, schema: bool = True, service: bool = False, **overrides: object)
     try:
         if schema:
             check_schema(app.db)
-        gc.freeze()  # what is loaded by now stays; looking through it again and again costs a tenth of all work
+        if service:
+            gc.freeze()  # what is loaded by now stays; looking through it again and again costs a tenth of all work
         yield app
     finally:
         app.close()

@@ -17,6 +17,7 @@ class Pool:
     """Connections to one relay; they stay open from one batch to the next.
 
     :ivar taken: mails given to this relay, for sharing them by weight.
+    :ivar paced_until: by the loop's clock, when it may be asked again whether a mail may go out.
     :ivar away: why the relay serves us no more for now; empty while it does.
     """
 
@@ -25,6 +26,7 @@ class Pool:
         self.connections: set[Connection] = set()
         self.taken = 0
         self.away = ""
+        self.paced_until = 0.0
         self._context = context
         self._opening = 0
         self._most = relay.connections
@@ -48,6 +50,7 @@ class Pool:
     def begin_run(self, work: Work) -> None:
         """Try the relay again, whatever it did before; connections that are old, or were closed, are not used."""
         self.away, self.taken, self._failures, self._most = "", 0, 0, self.relay.connections
+        self.paced_until = 0.0
         for connection in list(self.connections):
             connection.work = work
             if clock.monotonic() - connection.idle_since > _IDLE_SECONDS or connection.busy:

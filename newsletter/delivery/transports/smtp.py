@@ -60,7 +60,9 @@ class SmtpTransport:
         with self._turn:
             if self._loop is None:  # not earlier: a worker forks before its first mail
                 wanted = any(relay.tls != "never" for relay in self._relays)  # else 35 ms of reading certificates
-                context = self._tls or (ssl.create_default_context() if wanted else ssl.SSLContext())
+                context = self._tls or (
+                    ssl.create_default_context() if wanted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                )
                 self._loop = _new_loop()
                 self._pools = [Pool(relay, context) for relay in self._relays]
             run = _Run(self._pools, iter(batch), marks, self._paced, self._stopping)
@@ -151,8 +153,9 @@ class _Run:
 
     def take(self, connection: Connection) -> Outgoing | None:
         """See `Work.take`."""
-        pool, looks = self._pool_of(connection), _LOOKS
-        while looks and self._ready and self._may_go_on() and self._may_take(connection, pool):
+        pool = self._pool_of(connection)
+        waits: list[float] = []
+        while len(waits) < _LOOKS and self._ready and self._may_go_on() and self._may_take(connection, pool):
             outgoing = self._ready.popleft()
             self._fetch()
             unfit = connection.unfit(outgoing)
@@ -163,8 +166,11 @@ class _Run:
             if not wait:
                 pool.taken += 1
                 return outgoing
-            looks -= 1
+            waits.append(wait)
             self._wait(pool, outgoing, wait)
+        if waits:
+            pool.paced_until = self._loop.time() + min(waits)
+            self._loop.call_later(min(waits), self._dispatch)
         return None
 
     def _wait(self, pool: Pool, outgoing: Outgoing, wait: float) -> None:
@@ -181,7 +187,6 @@ class _Run:
             self._marks.put_off(outgoing, self._paced.turn(outgoing, wait))
         else:
             self._ready.append(outgoing)
-            self._loop.call_later(wait, self._dispatch)
 
     def put_back(self, outgoing: Outgoing) -> None:
         """See `Work.put_back`."""
@@ -221,7 +226,7 @@ class _Run:
     def _may_take(self, connection: Connection, pool: Pool) -> bool:
         """Whether the next mail is this connection's, and not due to another relay that waits for one."""
         serving = self._serving()
-        if pool not in serving or connection.carried >= pool.relay.messages:
+        if pool not in serving or pool.paced_until > self._loop.time() or connection.carried >= pool.relay.messages:
             return False
         return not any(each.share < pool.share and (each.idle or each.may_open()) for each in serving)
 
@@ -237,7 +242,8 @@ class _Run:
         for _ in range(len(self._ready) - len(self._tasks)):
             if not self._ready or not self._may_go_on():
                 break
-            able = [pool for pool in self._serving() if pool.idle or pool.may_open()]
+            now = self._loop.time()
+            able = [pool for pool in self._serving() if pool.paced_until <= now and (pool.idle or pool.may_open())]
             if not able:
                 break
             pool = min(able, key=lambda each: each.share)
