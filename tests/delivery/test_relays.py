@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator
 from threading import Barrier
 
 import pytest
-from fakes import Session, SmtpServer
+from fakes import Clock, Session, SmtpServer
 from samples import add_papers, add_readers, open_and_queue, record
 from sqlmodel import select
 
+from newsletter import clock as real_clock
 from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.delivery.store import Accounting, accounting
 from newsletter.settings import Settings
+from newsletter.subscribers.models import Subscriber
 
 READERS = 12
 Deliver = Callable[..., tuple[App, Accounting]]
@@ -133,3 +135,64 @@ def test_a_refusal_behind_a_dot_is_asked_for_again_alone(deliver: Deliver, smtp:
 def test_relays_that_mean_nothing_are_refused(url: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Settings(_env_file=None, smtp_url=url)
+
+
+def test_a_warm_up_cap_ends_the_day_and_the_rest_costs_nobody_an_attempt(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, smtp_url=smtp.url, warmup="2026-08-05:5x1")
+    add_papers(app, [record(1)])
+    add_readers(app, READERS)
+    issue = open_and_queue(app)
+    for _ in range(3):
+        pipeline.deliver(app, issue.id)
+        clock.forward(minutes=3)
+    assert len(smtp.accepted) == 5
+    with app.db.snapshot() as session:
+        waiting = session.exec(select(Delivery).where(Delivery.state == "deferred")).all()
+    assert {each.attempts for each in waiting} == {0}
+    assert {(each.reply or "")[:26] for each in waiting} == {"the relay is given nothing"}
+    clock.forward(hours=15)
+    pipeline.deliver(app, issue.id)
+    assert len(smtp.accepted) == 10, "the next day has a cap of its own"
+
+
+def test_a_domain_that_wants_us_slower_rests_while_others_go_on(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, smtp_url=f"{smtp.url}&connections=1")
+    add_papers(app, [record(1)])
+    add_readers(app, READERS)
+    with app.db.session() as session:
+        for person in session.exec(select(Subscriber).where(Subscriber.id > READERS // 2)):  # type: ignore[operator]
+            person.email = person.email_key = f"reader{person.id}@slow.example"
+    heard: list[str] = []
+
+    def script(step: str, session: Session) -> str | None:
+        if step != "rcpt" or not session.recipient.endswith("@slow.example"):
+            return None
+        heard.append(session.recipient)
+        return "450 4.7.0 too fast" if len(heard) == 1 else None
+
+    smtp.script = script
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    assert len(heard) <= 2, "one was refused, and one was on its way when it was"
+    assert len(smtp.accepted) == READERS // 2 + len(heard) - 1
+    clock.forward(minutes=20)
+    pipeline.deliver(app, issue.id)
+    clock.forward(minutes=20)
+    pipeline.deliver(app, issue.id)
+    assert len(set(smtp.recipients())) == len(smtp.recipients()) == READERS
+
+
+def test_mails_go_out_no_faster_than_the_rate(make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer) -> None:
+    app = make_app(sqlite_url, smtp_url=smtp.url, now=real_clock.now, rate=20)
+    at: list[float] = []
+    smtp.script = lambda step, _: at.append(real_clock.monotonic()) if step == "mail" else None
+    add_papers(app, [record(1, listed_at=real_clock.now())])
+    add_readers(app, READERS, hour=0)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    assert len(smtp.accepted) == READERS
+    assert at[-1] - at[0] > (READERS - 1) / 20 * 0.9, "each a twentieth of a second behind the one before"
