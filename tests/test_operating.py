@@ -15,7 +15,7 @@ from samples import add_papers, add_readers, open_and_queue, record
 from sqlmodel import select
 
 from newsletter import clock as real_clock
-from newsletter import operating, pipeline
+from newsletter import logs, operating, pipeline
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
@@ -138,8 +138,6 @@ def test_a_cancelled_issue_stays_cancelled_and_adds_up(app_on_both: App, issue: 
 
 
 def test_a_stop_is_an_alarm_that_everybody_sees(app: App, capfd: pytest.CaptureFixture[str]) -> None:
-    from newsletter import logs
-
     issue = queued(app)
     logs.configure("ERROR")
     with app.db.session() as session:
@@ -152,6 +150,7 @@ def test_a_stop_is_an_alarm_that_everybody_sees(app: App, capfd: pytest.CaptureF
 def test_issues_are_paused_resumed_and_cancelled_on_the_command_line(
     make_app: Callable[..., App], sqlite_url: str, command_here: Command
 ) -> None:
+    logs.configure("ERROR")
     app = make_app(sqlite_url, now=real_clock.now)
     add_papers(app, [record(1, listed_at=app.now())])
     add_readers(app, 4)

@@ -363,5 +363,6 @@ def _ours(owner: str, *states: DeliveryState) -> tuple[sa.ColumnElement[bool], .
 
 def changed(session: Session, statement: sa.Update) -> int:
     """Run an update; return how many rows it changed."""
-    result = session.execute(statement, execution_options={"synchronize_session": False})
+    options = {"synchronize_session": False, "preserve_rowcount": True}
+    result = session.execute(statement, execution_options=options)
     return int(result.rowcount)  # type: ignore[attr-defined]

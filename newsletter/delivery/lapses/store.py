@@ -73,5 +73,6 @@ def call_off(session: Session, now: datetime, limit: int) -> int:
             lease_owner=None,
             lease_until=None,
         )
+        .returning(col(Delivery.id))  # SQLite counts no rows of a statement that begins with WITH
     )
-    return changed(session, statement)
+    return len(session.connection().execute(statement).all())

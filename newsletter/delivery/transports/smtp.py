@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -65,11 +65,15 @@ class SmtpTransport:
                 )
                 self._loop = _new_loop()
                 self._pools = [Pool(relay, context) for relay in self._relays]
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="smtp")
             run = _Run(self._pools, iter(batch), marks, self._paced, self._stopping)
+            # In a thread of its own: whoever calls may have a loop running, and Ctrl-C must not end this one half-way.
+            done = self._thread.submit(self._loop.run_until_complete, run.go())
             try:
-                return self._loop.run_until_complete(run.go())
+                return done.result()
             except BaseException:
-                run.abandon()
+                run.stop()  # what is under way is finished
+                wait([done])
                 raise
 
     def finish(self) -> None:
@@ -79,7 +83,8 @@ class SmtpTransport:
         """Say goodbye on all connections."""
         with self._turn:
             if self._loop is not None:
-                self._loop.run_until_complete(self._goodbye())
+                self._thread.submit(self._loop.run_until_complete, self._goodbye()).result()
+                self._thread.shutdown()
                 self._loop.close()
                 self._loop = None
 
@@ -144,12 +149,9 @@ class _Run:
             raise self._failure
         return Untried(tuple(self._ready), self._why if self._ready else "", self._refused >= _REFUSALS)
 
-    def abandon(self) -> None:
-        """Close all connections at once: what is under way is settled by how far it had come."""
+    def stop(self) -> None:
+        """Try nothing more, as soon as that is noticed; any thread may say so."""
         self._stopped = True
-        for pool in self._pools:
-            for connection in list(pool.connections):
-                connection.end("interrupted")
 
     def take(self, connection: Connection) -> Outgoing | None:
         """See `Work.take`."""
