@@ -43,6 +43,8 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def test_imports_keep_to_the_layers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
+    # It would switch off all loggers that there are by now, for every test that comes after it in this process.
+    monkeypatch.setattr("importlinter.cli._configure_logging", lambda _verbose: None)
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None) == 0, capsys.readouterr().out
 
 
