@@ -1,8 +1,9 @@
 """One issue on the printers' desk: what each reader gets of it, chosen and printed. Reads, never writes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session
@@ -97,7 +98,7 @@ class Desk:
             for person, selection in zip(group, selections, strict=True):
                 asked, delivery_id = wishes[person.id or 0], tokens.get(person.id or 0, 0)
                 found[person.id or 0] = (
-                    self._print(setting, person, asked, selection, delivery_id, now)
+                    self._guarded(person, partial(self._print, setting, person, asked, selection, delivery_id, now))
                     if setting.edition.worth_a_mail(asked, selection)
                     else SkipReason.NOTHING_NEW
                 )
@@ -156,22 +157,14 @@ class Desk:
         new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
         return [new[person.id] if person.id in new else thaw(kept[person.id or 0]) for person in readers]
 
-    def _print(
-        self,
-        setting: "_Setting",
-        person: Subscriber,
-        wishes: Preferences,
-        selection: Selection,
-        delivery_id: int,
-        now: datetime,
-    ) -> Prepared | SkipReason:
+    def _guarded(self, person: Subscriber, make: Callable[[], Prepared]) -> Prepared | SkipReason:
         try:
-            return self._printed(setting, person, wishes, selection, delivery_id, now)
+            return make()
         except Exception:  # noqa: BLE001  one reader's broken mail must not cost the others theirs
             _log.exception("mail cannot be printed", subscriber=person.id, issue=self.issue.slot)
             return SkipReason.UNPRINTABLE
 
-    def _printed(
+    def _print(
         self,
         setting: "_Setting",
         person: Subscriber,
