@@ -106,6 +106,24 @@ def insert(session: Session, model: type[SQLModel]) -> Any:  # noqa: ANN401  the
     return postgresql.insert(table) if dialect(session) == "postgresql" else sqlite.insert(table)
 
 
+def listed(session: Session, name: str, **columns: sa.types.TypeEngine[Any]) -> sa.Subquery:
+    """Return rows of a statement's own as something to select from: a JSON list of objects, in one parameter.
+
+    So a statement about many rows takes as many parameters as one about a single row, and is prepared once.
+
+    :param name: the parameter's.
+    :param columns: the objects' keys, and what they hold.
+    """
+    given = sa.bindparam(name, type_=sa.Text)
+    if dialect(session) == "postgresql":
+        typed = [sa.column(key, type_) for key, type_ in columns.items()]
+        rows = sa.func.json_to_recordset(sa.cast(given, postgresql.JSON)).table_valued(*typed)
+        return sa.select(rows.render_derived(name, with_types=True)).subquery(f"{name}_listed")
+    value = sa.func.json_each(given).table_valued("value", name=name).c.value
+    held = [sa.type_coerce(sa.func.json_extract(value, f"$.{key}"), type_).label(key) for key, type_ in columns.items()]
+    return sa.select(*held).subquery(f"{name}_listed")
+
+
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     """Yield `items` in runs of at most `size`: a statement takes only so many values."""
     for start in range(0, len(items), size):

@@ -77,7 +77,7 @@ def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:
     outbox, now = Outbox(folder), app.now()
     outgoing = [
         address_digest(
-            Leased(number, Mail.DIGEST, mail.subscriber.id or 0, 1, None, None),
+            Leased(number, Mail.DIGEST, mail.subscriber.id, 1, None, None),
             mail,
             app.identity,
             now,

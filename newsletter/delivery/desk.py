@@ -25,7 +25,7 @@ from newsletter.rendering.views import Tokens
 from newsletter.settings import Sender
 from newsletter.signing import Purpose, Signer
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.models import Addressee, State, Subscriber
 from newsletter.subscribers.preferences import Cadence, Preferences
 
 _log = logs.get(__name__)
@@ -42,7 +42,7 @@ class Identity:
     links: Links
     signer: Signer
 
-    def preferences_url(self, person: Subscriber, now: datetime) -> str:
+    def preferences_url(self, person: Subscriber | Addressee, now: datetime) -> str:
         """Return a fresh link to a reader's preferences."""
         at = max(now, person.links_since or now)
         return self.links.preferences(self.signer.sign(Purpose.PREFERENCES, person.id or 0, now=at))
@@ -55,7 +55,7 @@ class Prepared:
     :ivar unsubscribe: the token by which they leave.
     """
 
-    subscriber: Subscriber
+    subscriber: Addressee
     selection: Selection
     printed: Printed
     unsubscribe: str
@@ -86,18 +86,17 @@ class Desk:
         :param tokens: by subscriber, the delivery whose id the links carry; selections kept by earlier
             attempts of the same issue are sent again as they were.
         """
-        people = subscribers.by_ids(session, subscriber_ids)
+        people = subscribers.addressees(session, subscriber_ids)
         wishes: dict[int, Preferences] = {}
         found = _not_to_mail(session, people, subscriber_ids, self.issue.day, wishes)
         readers = [people[each] for each in subscriber_ids if each not in found]
-        ids = [person.id or 0 for person in readers]
-        kept = store.kept_selections(session, self.issue.id or 0, ids)
-        for (span, since), group in self._by_edition(session, readers).items():
+        kept = store.kept_selections(session, self.issue.id or 0, [person.id for person in readers])
+        for (span, since), group in self._by_edition(session, readers, wishes).items():
             setting = self._setting(session, span, since)
             selections = self._selections(session, setting, group, wishes, kept)
             for person, selection in zip(group, selections, strict=True):
-                asked, delivery_id = wishes[person.id or 0], tokens.get(person.id or 0, 0)
-                found[person.id or 0] = (
+                asked, delivery_id = wishes[person.id], tokens.get(person.id, 0)
+                found[person.id] = (
                     self._guarded(person, partial(self._print, setting, person, asked, selection, delivery_id, now))
                     if setting.edition.worth_a_mail(asked, selection)
                     else SkipReason.NOTHING_NEW
@@ -105,19 +104,19 @@ class Desk:
         return {each: found[each] for each in dict.fromkeys(subscriber_ids)}
 
     def _by_edition(
-        self, session: Session, readers: Sequence[Subscriber]
-    ) -> dict[tuple[Span, date | None], list[Subscriber]]:
+        self, session: Session, readers: Sequence[Addressee], wishes: dict[int, Preferences]
+    ) -> dict[tuple[Span, date | None], list[Addressee]]:
         """Return readers by the edition they get: who was away the best since then, the weekly ones the week's."""
-        back = [each.id or 0 for each in readers if each.paused_until and each.paused_until <= self.issue.day]
+        back = [each.id for each in readers if each.paused_until and each.paused_until <= self.issue.day]
         last = store.caught_up(session, back, self.issue.id or 0) if back else {}
-        groups: dict[tuple[Span, date | None], list[Subscriber]] = {}
+        groups: dict[tuple[Span, date | None], list[Addressee]] = {}
         for person in readers:
             until = person.paused_until
             key: tuple[Span, date | None] = (Span.DAY, None)
-            if person.id in back and until and last.get(person.id or 0, date.min) < until:
+            if person.id in back and until and last.get(person.id, date.min) < until:
                 # so there are no more editions than days that are looked back at
                 key = (Span.CATCH_UP, max(person.paused_from or until, self.issue.day - issues.FURTHEST_BACK))
-            elif person.cadence == Cadence.WEEKLY:
+            elif wishes[person.id].cadence is Cadence.WEEKLY:
                 key = (Span.WEEK, None)
             groups.setdefault(key, []).append(person)
         return groups
@@ -132,32 +131,32 @@ class Desk:
         self,
         session: Session,
         setting: "_Setting",
-        readers: Sequence[Subscriber],
+        readers: Sequence[Addressee],
         wishes: dict[int, Preferences],
         kept: dict[int, dict[str, Any]],
     ) -> list[Selection]:
         edition = setting.edition
-        ids = [person.id or 0 for person in readers]
+        ids = [person.id for person in readers]
         # who undid a pause since an earlier attempt gets another edition, which may not hold what was kept
         kept = {who: each for who, each in kept.items() if edition.papers.keys() >= {pick[0] for pick in each["picks"]}}
         sent = store.seen_papers(session, ids, setting.known_since - _SEEN_MARGIN)
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
-        fresh = [person for person in readers if (person.id or 0) not in kept]
-        rated = issues.rated(session, [person.id or 0 for person in fresh])
+        fresh = [person for person in readers if (person.id) not in kept]
+        rated = issues.rated(session, [person.id for person in fresh])
         nobody = issues.NO_RATINGS
         chosen = edition.choose(
             [
-                Reader(wishes[each.id or 0], seen.get(each.id or 0, frozenset()) | said.papers, said.rated)
+                Reader(wishes[each.id], seen.get(each.id, frozenset()) | said.papers, said.rated)
                 for each in fresh
-                for said in (rated.get(each.id or 0, nobody),)
+                for said in (rated.get(each.id, nobody),)
             ]
         )
         new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
-        return [new[person.id] if person.id in new else thaw(kept[person.id or 0]) for person in readers]
+        return [new[person.id] if person.id in new else thaw(kept[person.id]) for person in readers]
 
-    def _guarded(self, person: Subscriber, make: Callable[[], Prepared]) -> Prepared | SkipReason:
+    def _guarded(self, person: Addressee, make: Callable[[], Prepared]) -> Prepared | SkipReason:
         try:
             return make()
         except Exception:  # noqa: BLE001  one reader's broken mail must not cost the others theirs
@@ -167,21 +166,21 @@ class Desk:
     def _print(
         self,
         setting: "_Setting",
-        person: Subscriber,
+        person: Addressee,
         wishes: Preferences,
         selection: Selection,
         delivery_id: int,
         now: datetime,
     ) -> Prepared:
-        press = setting.press(tracked=person.tracking)
+        press = setting.press(tracked=wishes.tracking)
         fitted = press.fit(selection)
         digest = setting.edition.compose(wishes, fitted)
         sign, at = self._identity.signer.sign, max(now, person.links_since or now)
         tokens = Tokens(
             read=sign(Purpose.READ, delivery_id, now=now),
-            unsubscribe=sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now),
+            unsubscribe=sign(Purpose.UNSUBSCRIBE, person.id, now=now),
             feedback=sign(Purpose.FEEDBACK, delivery_id, now=at),
-            preferences=sign(Purpose.PREFERENCES, person.id or 0, now=at),
+            preferences=sign(Purpose.PREFERENCES, person.id, now=at),
         )
         left_out = len(selection.picks) - len(fitted.picks)
         warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
@@ -211,7 +210,7 @@ class _Setting:
 
 def _not_to_mail(
     session: Session,
-    people: dict[int, Subscriber],
+    people: dict[int, Addressee],
     subscriber_ids: Sequence[int],
     day: date,
     wishes: dict[int, Preferences],
@@ -240,7 +239,7 @@ def freeze(selection: Selection) -> dict[str, Any]:
     """Return a selection as the ledger keeps it."""
     return {
         "considered": selection.considered,
-        "picks": [[each.paper_id, each.score, each.reason] for each in selection.picks],
+        "picks": selection.picks,
     }
 
 

@@ -7,10 +7,10 @@ state it expects, so a worker that lost its lease can change nothing. A mail tha
 brought already is never said to have been left out or to be too late: it is `unknown` again.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,30 +19,24 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import dialect, in_index_order
+from newsletter.delivery.bulk.store import IN_FLIGHT, statements
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.refusals import store as refusals
 from newsletter.delivery.retry import Outcome
 from newsletter.errors import LeaseLostError
 from newsletter.issues.models import Issue, IssueState
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.models import Subscriber
 
 LEASE = timedelta(seconds=30)  # how long the mails of a worker that died wait; a living one renews it
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _LOOK_AGAIN = timedelta(minutes=1)
 WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
-_IN_FLIGHT = (DeliveryState.LEASED, DeliveryState.HANDOFF)
-_HAS_IT = (DeliveryState.SENT, DeliveryState.HANDOFF)
-# each row of parameters says which columns it sets
-_THIS = sa.update(Delivery.__table__).where(col(Delivery.id) == sa.bindparam("which"))  # type: ignore[attr-defined]
-_FOR_SETTLING = (
-    sa.select(col(Delivery.id), col(Delivery.state), col(Delivery.lease_owner), col(Delivery.handed_at))
-    .where(col(Delivery.id).in_(sa.bindparam("ids", expanding=True)))
-    .order_by(col(Delivery.id))  # two who lock the same ones take them in the same order
-    .with_for_update()
+_LATER = (
+    sa.update(Delivery.__table__)  # type: ignore[attr-defined]
+    .where(col(Delivery.id) == sa.bindparam("which"))
+    .values(not_before=sa.bindparam("later"))
 )
-# Asked when the deliveries are locked: who is erased by then must not come back in a relay's words.
-_KNOWN = sa.select(col(Subscriber.id)).where(col(Subscriber.id).in_(sa.bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,46 +156,24 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
 
     The others' dots must not be written: their lease is gone, their reader left, paused, or moved elsewhere, or
     their issue is held up.
+
+    :param handoffs: at most one of a delivery.
     """
-    values = {
-        "ids": [each.leased.id for each in handoffs],
-        "recipients": [(each.leased.subscriber_id, each.recipient) for each in handoffs],
-        "owner": owner,
-        "until": now + HANDOFF_LEASE,
-        "now": now,
-    }
-    marked = {row[0] for row in session.connection().execute(_marking(), values)}
-    kept = [
-        {"which": each.leased.id, "message_id": each.message_id, "selection": each.selection}
+    rows = [
+        {
+            "id": each.leased.id,
+            "no": each.leased.attempts,
+            "recipient": each.recipient,
+            "message_id": each.message_id,
+            "selection": each.selection,
+        }
         for each in handoffs
-        if each.leased.id in marked
     ]
-    if kept:
-        session.connection().execute(_THIS, kept)
-        custody.saw_handoffs(session, len(kept))
+    values = {"rows": json.dumps(rows), "owner": owner, "until": now + HANDOFF_LEASE, "now": now}
+    marked = {row[0] for row in session.connection().execute(statements(session).marking, values)}
+    if marked:
+        custody.saw_handoffs(session, len(marked))
     return marked
-
-
-@cache
-def _marking() -> sa.Update:
-    """Return the statement that marks; made once, since making it takes longer than running it."""
-    pending = col(Delivery.mail).in_([each for each in Mail if each.wanted_by is State.PENDING])
-    elsewhere = col(Delivery.mail).in_([each for each in Mail if each.goes_elsewhere])
-    theirs: sa.BindParameter[Any] = sa.bindparam("recipients", expanding=True)
-    wanted = sa.select(col(Subscriber.id)).where(
-        col(Subscriber.id) == col(Delivery.subscriber_id),
-        col(Subscriber.state) == sa.case((pending, State.PENDING.value), else_=State.ACTIVE.value),
-        ~_paused(),
-        sa.or_(elsewhere, sa.tuple_(col(Subscriber.id), col(Subscriber.email)).in_(theirs)),
-    )
-    return (
-        sa.update(Delivery)
-        .where(col(Delivery.id).in_(sa.bindparam("ids", expanding=True)))
-        .where(col(Delivery.lease_owner) == sa.bindparam("owner"), col(Delivery.state) == DeliveryState.LEASED)
-        .where(wanted.correlate(Delivery).exists(), _running(), ~custody.held())
-        .values(state=DeliveryState.HANDOFF, lease_until=sa.bindparam("until"), handed_at=sa.bindparam("now"))
-        .returning(col(Delivery.id))
-    )
 
 
 def turn_back(session: Session, refused: Sequence[Leased], *, owner: str, now: datetime) -> None:
@@ -239,50 +211,41 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
     """Write down what became of attempts; return the deliveries that were still ours.
 
     An acceptance is a fact, however late it comes: the mail is ``sent``, unless another attempt is at its last dot.
+
+    :param settled: at most one of a delivery.
     """
-    ask = session.connection().execute
-    found = {row[0]: row for row in ask(_FOR_SETTLING, {"ids": [leased.id for leased, _ in settled]})}
-    known = {row[0] for row in ask(_KNOWN, {"ids": [leased.subscriber_id for leased, _ in settled]})}
-    values, attempts, ours, weighty = [], [], set(), []
-    for leased, outcome in settled:
-        if leased.id not in found:
-            continue  # forgotten meanwhile, with whoever it was for
-        _, state, held_by, handed_at = found[leased.id]
-        reply = outcome.reply if leased.subscriber_id in known else ""
-        late = outcome.state is DeliveryState.SENT and state not in _HAS_IT
-        if late or (held_by == owner and state in _IN_FLIGHT):
-            ours.add(leased.id)
-            values.append(_settled(leased.id, outcome, reply, now, handed_at))
-            if outcome.hard or outcome.full or outcome.ours:
-                weighty.append((leased.subscriber_id, leased.id, outcome))
-        row = attempt_row(leased.id, leased.attempts, outcome.phase, outcome.state, now, reply)
-        attempts.append(row | {"code": outcome.code})
-    if values:
-        ask(_THIS, values)
-    if attempts:
-        ask(sa.insert(Attempt.__table__), attempts)  # type: ignore[attr-defined]
+    rows = [
+        {
+            "id": leased.id,
+            "no": leased.attempts,
+            "phase": outcome.phase,
+            "state": outcome.state,
+            "code": outcome.code,
+            "reply": outcome.reply,
+        }
+        for leased, outcome in settled
+    ]
+    ask, made = session.connection().execute, statements(session)
+    values = {"rows": json.dumps(rows), "owner": owner, "now": now}
+    if dialect(session) == "postgresql":  # on SQLite whoever writes is alone
+        ask(made.locking, values)
+    ours = {row[0] for row in ask(made.settling, values)}
+    ask(made.attempting, values)
+    later = [
+        {"which": leased.id, "later": now + outcome.retry_after}
+        for leased, outcome in settled
+        if outcome.retry_after and leased.id in ours
+    ]
+    if later:
+        ask(_LATER, later)
+    weighty = [
+        (leased.subscriber_id, leased.id, outcome)
+        for leased, outcome in settled
+        if leased.id in ours and (outcome.hard or outcome.full or outcome.ours)
+    ]
     if weighty:
         refusals.weigh(session, weighty, now)
     return ours
-
-
-def _settled(
-    delivery_id: int, outcome: Outcome, reply: str, now: datetime, handed_at: datetime | None
-) -> dict[str, Any]:
-    done = outcome.state is not DeliveryState.DEFERRED
-    sent = outcome.state is DeliveryState.SENT
-    return {
-        "which": delivery_id,
-        "state": outcome.state,
-        "skip_reason": None,
-        "code": outcome.code,
-        "reply": reply,
-        "done_at": now if done else None,
-        "handed_at": handed_at or (now if sent else None),
-        "not_before": now + outcome.retry_after if outcome.retry_after else now,
-        "lease_owner": None,
-        "lease_until": None,
-    }
 
 
 def attempt_row(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
@@ -313,7 +276,7 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
         col(other.id) != col(Delivery.id),
         col(other.issue_id).is_not(None),
         col(other.lease_owner).is_not(None),
-        col(other.state).in_(_IN_FLIGHT),
+        col(other.state).in_(IN_FLIGHT),
     )
     # asked of each reader by itself: as a join PostgreSQL may walk through all that are in flight, for each of them
     free = busy.limit(1).correlate(Delivery).scalar_subquery().is_(None)
@@ -335,22 +298,6 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
 def idle() -> tuple[sa.ColumnElement[bool], ...]:
     """Whether nobody has it, and nothing became of it yet: what the indexes of waiting deliveries hold."""
     return col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
-
-
-def _paused() -> sa.ColumnElement[bool]:
-    """Whether the subscriber pauses on the day of the delivery's issue; a mail outside any issue knows no pause."""
-    day = sa.select(col(Issue.day)).where(col(Issue.id) == col(Delivery.issue_id)).correlate(Delivery).scalar_subquery()
-    return sa.and_(
-        col(Delivery.issue_id).is_not(None),
-        col(Subscriber.paused_until).is_not(None),
-        col(Subscriber.paused_until) > day,
-    )
-
-
-def _running() -> sa.ColumnElement[bool]:
-    """Whether the delivery's issue is not held up; a mail outside any issue never is."""
-    open_ = sa.select(col(Issue.id)).where(col(Issue.id) == col(Delivery.issue_id), col(Issue.state) == IssueState.OPEN)
-    return sa.or_(col(Delivery.issue_id).is_(None), open_.correlate(Delivery).exists())
 
 
 def _of(issue_id: int | None) -> sa.ColumnElement[bool]:

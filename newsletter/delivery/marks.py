@@ -26,6 +26,7 @@ _RENEW_SECONDS = ledger.LEASE / timedelta(seconds=3)
 _ALIVE_SECONDS = 5.0  # a transport that has said nothing for so long holds nothing worth keeping
 _KNOWN_FOR_SECONDS = 60.0  # how long a database that is away is waited for, to tell it what became of mails
 _AGAIN_SECONDS = 0.5
+_GATHER_SECONDS = 0.002  # that a group waits until it is as large as those before it
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +58,7 @@ class LedgerMarks:
         self._changed = Condition()
         self._writing = self._closing = False
         self._trouble: Exception | None = None
+        self._wanted = 0
         self._beat_at = self._renewed_at = clock.monotonic()
         self._thread = Thread(target=self._run, name="ledger", daemon=True)
 
@@ -104,7 +106,7 @@ class LedgerMarks:
     def _add(self, mark: _Mark) -> None:
         with self._changed:
             self._waiting.append(mark)
-            if not self._writing:
+            if not self._writing and (len(self._waiting) == 1 or len(self._waiting) >= self._wanted):
                 self._changed.notify_all()
 
     def _run(self) -> None:
@@ -114,7 +116,8 @@ class LedgerMarks:
                 self._changed.notify_all()
                 if not self._waiting and not self._closing:
                     self._changed.wait(_RENEW_SECONDS / 2)
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+                self._gather()
+                group = self._next_group()
                 self._writing = True
                 if self._closing and not group:
                     self._writing = False
@@ -123,6 +126,19 @@ class LedgerMarks:
             if group:
                 self._write(group)
             self._renew()
+
+    def _gather(self) -> None:
+        """Let a group grow for a moment, if those before it were larger: each costs a wait for the disk."""
+        self._changed.wait_for(lambda: self._closing or len(self._waiting) >= self._wanted, _GATHER_SECONDS)
+
+    def _next_group(self) -> list[_Mark]:
+        """Take marks that are written together: at most one of a delivery, as a statement knows no order."""
+        group: dict[int, _Mark] = {}
+        while self._waiting and len(group) < _GROUP and self._waiting[0].outgoing.leased.id not in group:
+            mark = self._waiting.popleft()
+            group[mark.outgoing.leased.id] = mark
+        self._wanted = len(group) + len(group) // 4
+        return list(group.values())
 
     def _renew(self) -> None:
         """Keep the leases of what is still to be sent, as long as somebody is there to send it."""

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
@@ -38,10 +39,11 @@ class Envelope:
     feedback_id: str
 
 
-def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
-    """Return the message; `text` and `html` are quoted-printable with CRLF line ends, no line beginning with a dot.
+def build(envelope: Envelope, text: Iterable[bytes], html: Iterable[bytes]) -> list[bytes]:
+    """Return the message in pieces; `text` and `html` are pieces of quoted-printable with CRLF.
 
-    So no line of the message does: it goes through DATA as it is (RFC 5321, section 4.5.2).
+    None of their lines begins with a dot, so none of the message's does: it goes through DATA as it is (RFC 5321,
+    section 4.5.2).
     """
     head = (
         f"From: {_mailbox(envelope.sender_name, envelope.sender_address)}\r\n"
@@ -56,7 +58,7 @@ def build(envelope: Envelope, text: bytes, html: bytes) -> bytes:
         "MIME-Version: 1.0\r\n"
         f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"\r\n'
     )
-    return b"".join((head.encode("ascii"), _TEXT, text, _HTML, html, _END))
+    return [head.encode("ascii"), _TEXT, *text, _HTML, *html, _END]
 
 
 @lru_cache(maxsize=10)  # all mails of a batch are made at the same instant

@@ -53,7 +53,7 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
         leased,
         mail.subscriber.email,
         printed.subject,
-        (printed.text, printed.html),
+        (printed.text_pieces, printed.html_pieces),
         identity,
         now,
         slot,
@@ -100,7 +100,7 @@ def _notice(
     leased: Leased, person: Subscriber, recipient: str, templates: Templates, identity: Identity, now: datetime
 ) -> Outgoing:
     content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
-    parts = quoted_printable(content.text), quoted_printable(content.html)
+    parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
     sign = identity.signer.sign
     token = "" if leased.mail is Mail.NEW_ADDRESS else sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now)
@@ -138,7 +138,7 @@ def _address(
     leased: Leased,
     recipient: str,
     subject: str,
-    parts: tuple[bytes, bytes],
+    parts: tuple[list[bytes], list[bytes]],
     identity: Identity,
     now: datetime,
     folder: str,
@@ -168,7 +168,7 @@ def _address(
         sender=f"bounce+{leased.id}-{mark[:10]}@{identity.envelope_domain}",
         recipient=recipient,
         message_id=message_id,
-        message=build(envelope, *parts),
+        pieces=build(envelope, *parts),
         selection=freeze(selection) if selection else None,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, auto
 from functools import lru_cache
+from typing import NamedTuple
 
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
@@ -36,8 +37,7 @@ class Span(Enum):
     CATCH_UP = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class DigestPick:
+class DigestPick(NamedTuple):
     """A paper in a digest, and why it is there."""
 
     paper_id: int
@@ -120,7 +120,7 @@ class Edition:
         return [
             Selection(
                 len(self.papers) - sum(paper_id in self.papers for paper_id in reader.seen),
-                tuple(DigestPick(pick.paper_id, round(pick.score, 4), self._reason(pick)) for pick in picks),
+                tuple([DigestPick(pick.paper_id, round(pick.score, 4), self._reason(pick)) for pick in picks]),
             )
             for reader, picks in zip(readers, chosen, strict=True)
         ]

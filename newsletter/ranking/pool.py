@@ -2,7 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from math import hypot
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +16,24 @@ from newsletter.ranking.types import Document, Interest
 from newsletter.ranking.vocabulary import Text, Vector, Vocabulary
 
 Mask = NDArray[np.bool_]
+Kind = Literal["interest", "author", "category"]
 _STOP_STEMS = frozenset(map(stem, STOP))
+_AUTHOR = 1.0  # a followed author counts as a perfect match
+_CATEGORY = 0.2
+_KEPT_BYTES, _LEAST_KEPT = 16 * 2**20, 200  # of answers
+_ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # for each paper
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the papers of a pool are to one wish.
+
+    :ivar matches: by paper, how well it answers, 0 to 1.
+    :ivar holds: by paper, whether it plainly holds what was asked for.
+    """
+
+    matches: Vector
+    holds: Mask
 
 
 class Pool:
@@ -35,9 +55,22 @@ class Pool:
         self._categories = [{name_key(name) for name in document.categories} for document in self.documents]
         self._vocabulary = Vocabulary([(document.title, document.body) for document in self.documents])
         self._papers_with = sparse.csr_array(self._vocabulary.matrix.T.tocsr())
+        kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
+        self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
 
     def __len__(self) -> int:
         return len(self.documents)
+
+    def answer(self, kind: Kind, what: str | Interest) -> Answer:
+        """Return how well each paper answers one thing that readers ask for; what many ask for is looked at once."""
+        return self._answer(kind, what)
+
+    def _look(self, kind: Kind, what: str | Interest) -> Answer:
+        if isinstance(what, Interest):
+            held = [self.mentions(phrase) for phrase in what.phrases]
+            return Answer(self.match(what), np.any(held, axis=0) if held else np.zeros(len(self), bool))
+        holds = self.written_by(what) if kind == "author" else self.filed_under(what)
+        return Answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), holds)
 
     def match(self, interest: Interest) -> Vector:
         """Return the cosine of an interest with each paper, 0 to 1: its phrases' unit vectors, added up."""

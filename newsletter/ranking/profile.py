@@ -35,6 +35,8 @@ class Profiles:
 
     def resembled(self, pool: Pool, reader: int, columns: Sequence[int]) -> list[tuple[str, ...]]:
         """Return for each of these papers the title of the liked one that speaks most for it, if one does."""
+        if not self.titles:  # nobody of the batch rated anything
+            return [() for _ in columns]
         held = slice(self.weights.indptr[reader], self.weights.indptr[reader + 1])
         rated, weights = self.weights.indices[held], self.weights.data[held]
         rated, weights = rated[weights > 0], weights[weights > 0]

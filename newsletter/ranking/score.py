@@ -7,18 +7,17 @@ from typing import TypeVar
 import numpy as np
 from scipy import sparse
 
-from newsletter.ranking.pool import Mask, Pool
+from newsletter.ranking.pool import Kind, Mask, Pool
 from newsletter.ranking.profile import Profiles, profiles
 from newsletter.ranking.types import Interest, Wish
 from newsletter.ranking.vocabulary import Vector
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
 _WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
-_AUTHOR = 1.0  # a followed author counts as a perfect match
-_CATEGORY = 0.2
 _COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
 _LIKENESS = _WEAK / (_SURE - _COMMON)  # a paper on the subject of what the reader likes is no weak match
 _T = TypeVar("_T", bound=Hashable)
+_Feature = tuple[Kind, str | Interest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +48,16 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     papers) how well each paper answers; each distinct feature is looked at once for the whole batch. What the
     readers rated counts as one feature more, which no two readers share.
     """
-    features: list[tuple[str, str | Interest]] = [
+    features: list[_Feature] = [
         *(("interest", each) for each in _distinct(wishes, lambda wish: wish.interests.wanted)),
         *(("author", each) for each in _distinct(wishes, lambda wish: wish.interests.authors)),
         *(("category", each) for each in _distinct(wishes, lambda wish: wish.interests.categories)),
     ]
     wanted = _membership([_asked(wish) for wish in wishes], features)
-    matches = np.zeros((len(features), len(pool)))
-    holds = np.zeros((len(features), len(pool)), dtype=bool)
-    for row, (kind, what) in enumerate(features):
-        matches[row], holds[row] = _answer(pool, kind, what)
+    answers = [pool.answer(kind, what) for kind, what in features]
+    shape = len(features), len(pool)
+    matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
+    holds = np.array([each.holds for each in answers], dtype=bool).reshape(shape)
     rated = profiles(pool, wishes)
     relevance = _relative(wanted @ matches + _alike(rated.likeness))
     wants = ((np.diff(wanted.indptr) > 0) | rated.likes)[:, None]
@@ -69,26 +68,13 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     return Scores(values, wanted, matches, holds, labels, rated)
 
 
-def _asked(wish: Wish) -> list[tuple[str, str | Interest]]:
+def _asked(wish: Wish) -> list[_Feature]:
     interests = wish.interests
     return [
         *(("interest", each) for each in interests.wanted),
         *(("author", each) for each in interests.authors),
         *(("category", each) for each in interests.categories),
     ]
-
-
-def _answer(pool: Pool, kind: str, what: str | Interest) -> tuple[Vector, Mask]:
-    if isinstance(what, Interest):
-        held = (
-            np.any([pool.mentions(phrase) for phrase in what.phrases], axis=0)
-            if what.phrases
-            else np.zeros(len(pool), bool)
-        )
-        return pool.match(what), held
-    held = pool.written_by(what) if kind == "author" else pool.filed_under(what)
-    weight = _AUTHOR if kind == "author" else _CATEGORY
-    return held.astype(np.float64) * weight, held
 
 
 def _alike(likeness: Vector) -> Vector:

@@ -1,6 +1,6 @@
 """From scores to picks, each with its reason. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from newsletter.ranking.score import Scores, score
 from newsletter.ranking.types import Pick, Wish
 
 _MAX_MATCHED = 3
+_NEVER = float("-inf")
 
 
 def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
@@ -21,28 +22,39 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         return [() for _ in wishes]
     scores = score(pool, wishes)
     # The pool stands hottest first, so a stable sort breaks ties as promised.
-    order = np.argsort(-scores.values, axis=1, kind="stable")
-    held = [frozenset(np.flatnonzero(row).tolist()) for row in scores.holds]
-    return [_picks(pool, scores, held, reader, wish, order[reader, : wish.limit]) for reader, wish in enumerate(wishes)]
+    order = np.argsort(-scores.values, axis=1, kind="stable")[:, : max(wish.limit for wish in wishes)]
+    # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
+    columns, best = order.tolist(), np.take_along_axis(scores.values, order, axis=1).tolist()
+    ids, reasons = pool.ids.tolist(), _Reasons(scores)
+    picks = []
+    for reader, wish in enumerate(wishes):
+        found = zip(columns[reader][: wish.limit], best[reader], strict=False)
+        chosen = {column: max(0.0, value) for column, value in found if value > _NEVER}
+        chosen = {column: value for column, value in chosen.items() if value >= wish.bar}
+        resembled = scores.profiles.resembled(pool, reader, list(chosen))
+        matched = reasons.matched(reader, chosen)
+        told = zip(chosen.items(), matched, resembled, strict=True)
+        picks.append(tuple([Pick(ids[column], value, *why) for (column, value), *why in told]))
+    return picks
 
 
-def _picks(
-    pool: Pool, scores: Scores, held: Sequence[frozenset[int]], reader: int, wish: Wish, columns: np.ndarray
-) -> tuple[Pick, ...]:
-    found = zip(columns.tolist(), scores.values[reader, columns].tolist(), strict=True)
-    values = {column: max(0.0, value) for column, value in found if value > -np.inf}
-    chosen = [column for column, value in values.items() if value >= wish.bar]
-    resembled = scores.profiles.resembled(pool, reader, chosen)
-    wanted = scores.wishes.indices[slice(*scores.wishes.indptr[reader : reader + 2])].tolist()
-    matched = [_matched(scores, [each for each in wanted if column in held[each]], column) for column in chosen]
-    return tuple(
-        Pick(id_, values[column], labels, titles)
-        for id_, column, labels, titles in zip(pool.ids[chosen].tolist(), chosen, matched, resembled, strict=True)
-    )
+class _Reasons:
+    """Why papers are chosen, in the readers' own words."""
 
+    def __init__(self, scores: Scores) -> None:
+        self._scores = scores
+        self._holding = [frozenset(np.flatnonzero(row).tolist()) for row in scores.holds]
+        self._starts, self._wanted = scores.wishes.indptr.tolist(), scores.wishes.indices.tolist()
 
-def _matched(scores: Scores, features: list[int], column: int) -> tuple[str, ...]:
-    """Return the names of features that a paper holds, those that it answers best first."""
-    if len(features) > 1:
-        features.sort(key=lambda feature: -scores.matches.item(feature, column))
-    return tuple(dict.fromkeys([scores.labels[feature] for feature in features]))[:_MAX_MATCHED]
+    def matched(self, reader: int, columns: Iterable[int]) -> list[tuple[str, ...]]:
+        """Return for each of these papers what a reader asked for that it holds, what it answers best first."""
+        wanted = self._wanted[self._starts[reader] : self._starts[reader + 1]]
+        holding = [(each, self._holding[each]) for each in wanted]
+        return [self._named([each for each, held in holding if column in held], column) for column in columns]
+
+    def _named(self, features: list[int], column: int) -> tuple[str, ...]:
+        labels = self._scores.labels
+        if len(features) < 2:
+            return tuple([labels[feature] for feature in features])
+        features.sort(key=lambda feature: -self._scores.matches.item(feature, column))
+        return tuple(dict.fromkeys([labels[feature] for feature in features]))[:_MAX_MATCHED]

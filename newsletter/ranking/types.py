@@ -1,6 +1,7 @@
 """What goes into ranking and what comes out. Pure."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,7 @@ class Wish:
     bar: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(NamedTuple):
     """A chosen paper.
 
     :ivar score: 0 to 1.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import jinja2
@@ -33,11 +34,24 @@ _PERSONAL = ("subject", "preheader", "opening", "why")
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A reader's mail: the subject as text, the parts encoded as quoted-printable with CRLF."""
+    """A reader's mail: the subject as text, its parts in pieces of quoted-printable with CRLF.
+
+    :ivar text_pieces: not joined yet: whoever makes a message of them joins them with its headers, once.
+    """
 
     subject: str
-    text: bytes
-    html: bytes
+    text_pieces: list[bytes]
+    html_pieces: list[bytes]
+
+    @property
+    def text(self) -> bytes:
+        """The encoded text."""
+        return b"".join(self.text_pieces)
+
+    @property
+    def html(self) -> bytes:
+        """The encoded HTML."""
+        return b"".join(self.html_pieces)
 
     @property
     def html_bytes(self) -> int:
@@ -91,8 +105,14 @@ class Press:
         own = {name: getattr(digest, name) for name in _PERSONAL}
         subject = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
         own["subject"] = subject
+        encoded = {  # in letters that stand for themselves
+            "read": tokens.read.encode(),
+            "unsubscribe": tokens.unsubscribe.encode(),
+            "feedback": tokens.feedback.encode(),
+            "preferences": tokens.preferences.encode(),
+        }
         return Printed(
-            subject, self._text.print(own, tokens, digest.picks), self._html.print(own, tokens, digest.picks)
+            subject, self._text.print(own, encoded, digest.picks), self._html.print(own, encoded, digest.picks)
         )
 
     def _set(self, paper_id: int) -> None:
@@ -102,6 +122,28 @@ class Press:
 
     def _values(self, digest: Digest, subject: str, cards: Sequence[Card]) -> dict[str, Any]:
         return digest_values(digest, subject, cards, self._letterhead, self._links, _SLOTS)
+
+
+class _Form:
+    """Encoded text with slots in it.
+
+    :param end: what joins it to the form behind it.
+    """
+
+    def __init__(self, text: str, end: bytes = b"") -> None:
+        parts = _SLOT.split(text)
+        pieces = [b"" if n % 2 else _piece(part) for n, part in enumerate(parts)]
+        self._pieces = [piece if n % 2 else _joined(n, piece, len(pieces)) for n, piece in enumerate(pieces)]
+        self._pieces[-1] += end
+        self._slots = parts[1::2]
+        # a getter for several names at once is one call, and one of a single name gives no tuple
+        self._several = itemgetter(*self._slots) if len(self._slots) > 1 else None
+
+    def fill(self, values: Mapping[str, bytes]) -> list[bytes]:
+        """Return the pieces with values in the slots."""
+        filled = self._pieces.copy()
+        filled[1::2] = self._several(values) if self._several else [values[name] for name in self._slots]
+        return filled
 
 
 class _Galley:
@@ -117,37 +159,30 @@ class _Galley:
         self._template = template
         self._values = values
         self._encode = encode
-        self.cards: dict[int, bytes] = {}
+        self.cards: dict[int, _Form] = {}
         self.card_sizes: dict[int, int] = {}  # upper bounds of their bytes, without their reasons
         around = template.render(values).split(self._render_card(placeholder))
         if len(around) != 2:
             raise ValueError("the digest's templates must hold the block 'card' once, in a loop over cards")
-        self._before, self._after = (_formatted(part) for part in around)
+        self._before, self._after = _Form(around[0], _SOFT_BREAK), _Form(around[1])
         self.size = len("".join(around).encode())
 
     def set(self, paper_id: int, view: Card) -> None:
         """Render and encode a card."""
         rendered = self._render_card(view)
-        self.cards[paper_id] = _formatted(rendered)
+        self.cards[paper_id] = _Form(rendered, _SOFT_BREAK)
         # the reader's token stands where its slot's name stood
         self.card_sizes[paper_id] = len(rendered.encode()) + 38 * len(_SLOT.findall(rendered))
 
-    def print(self, own: Mapping[str, str], tokens: Tokens, picks: Sequence[DigestPick]) -> bytes:
-        """Join the part of one reader."""
-        values = {
-            # in letters that stand for themselves
-            b"read": tokens.read.encode(),
-            b"unsubscribe": tokens.unsubscribe.encode(),
-            b"feedback": tokens.feedback.encode(),
-            b"preferences": tokens.preferences.encode(),
-        }
-        values |= {name.encode(): self._encode(text) for name, text in own.items()}
-        parts = [self._before % values]
+    def print(self, own: Mapping[str, str], tokens: Mapping[str, bytes], picks: Sequence[DigestPick]) -> list[bytes]:
+        """Return the pieces of one reader's part."""
+        values = {**tokens, **{name: self._encode(text) for name, text in own.items()}}
+        pieces = self._before.fill(values)
         for pick in picks:
-            values[b"reason"] = self._encode(pick.reason)
-            parts.append(self.cards[pick.paper_id] % values)
-        parts.append(self._after % values)
-        return _SOFT_BREAK.join(parts)
+            values["reason"] = self._encode(pick.reason)
+            pieces += self.cards[pick.paper_id].fill(values)
+        pieces += self._after.fill(values)
+        return pieces
 
     def _render_card(self, view: Card) -> str:
         context = self._template.new_context({**self._values, "card": view})
@@ -189,13 +224,9 @@ def _slot(name: str) -> str:
 _SLOTS = Tokens(*(_slot(name) for name in ("read", "unsubscribe", "feedback", "preferences")))
 
 
-def _formatted(text: str) -> bytes:
-    """Return encoded pieces as one %-format with the slots' names."""
-    pieces = [
-        b"%%(%b)b" % part.encode() if n % 2 else _piece(part).replace(b"%", b"%%")
-        for n, part in enumerate(_SLOT.split(text))
-    ]
-    return _SOFT_BREAK.join(pieces)
+def _joined(place: int, piece: bytes, number: int) -> bytes:
+    """Return a piece with the soft breaks between it and the slots around it."""
+    return (_SOFT_BREAK if place else b"") + piece + (_SOFT_BREAK if place < number - 1 else b"")
 
 
 @lru_cache(maxsize=20_000)

@@ -1,8 +1,11 @@
 """A subscriber as a row, and an address that must not be mailed."""
 
+import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
@@ -69,6 +72,37 @@ class Subscriber(SQLModel, table=True):
     def preferences(self) -> Preferences:
         """What they asked for, as a value."""
         return Preferences.model_validate({name: getattr(self, name) for name in Preferences.model_fields})
+
+
+@dataclass(slots=True)
+class Addressee:
+    """A subscriber as a run sees them: one of thousands, read and forgotten.
+
+    :ivar asked: the columns of their preferences as they stand in the database, lists in JSON.
+    """
+
+    id: int
+    email: str
+    state: str
+    paused_from: date | None
+    paused_until: date | None
+    links_since: datetime | None
+    asked: dict[str, Any]
+
+    @property
+    def preferences(self) -> Preferences:
+        """What they asked for, as a value.
+
+        :raises ValueError: something else than the product wrote these columns.
+        """
+        lists = {name: _listed(self.asked[name]) for name in LISTS}
+        return Preferences.model_validate(self.asked | lists)
+
+
+@lru_cache(maxsize=20_000)  # many readers ask for the same
+def _listed(text: str) -> object:
+    found = json.loads(text)
+    return tuple(found) if isinstance(found, list) else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
@@ -49,13 +49,20 @@ def _tidy(values: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was giv
     """Collapse spaces, drop empty ones and second spellings of the same; a semicolon separates, as in a CSV cell."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
         return values
-    shown_only = ("".join(char for char in value if char.isprintable() or char.isspace()) for value in values)
-    texts = (" ".join(part.split()) for value in shown_only for part in value.split(";"))
-    return _each_once(filter(None, texts))
+    return _each_once(part for value in values for part in _parts(value))
+
+
+@lru_cache(maxsize=20_000)  # readers share most of their words, and each row that is read is checked
+def _parts(value: str) -> tuple[str, ...]:
+    if not value.isprintable():
+        value = "".join(char for char in value if char.isprintable() or char.isspace())
+    return tuple(filter(None, (" ".join(part.split()) for part in value.split(";"))))
 
 
 def _days(value: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given
     """Take days as a list or as a text such as ``mon; wed``; each counts once, in the order of the week."""
+    if value == "":
+        return ()
     parts = value.replace(",", ";").split(";") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         return value
@@ -64,7 +71,7 @@ def _days(value: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was give
 
 
 def _line(value: Any) -> Any:  # noqa: ANN401  pydantic passes whatever was given
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         return value
     return " ".join("".join(char for char in value if char.isprintable() or char.isspace()).split())
 

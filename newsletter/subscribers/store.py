@@ -8,10 +8,25 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import chunks, insert
 from newsletter.subscribers.addresses import address_hash, address_key
-from newsletter.subscribers.models import ERASED, Entry, State, Subscriber, Suppression, preference_columns
-from newsletter.subscribers.preferences import Preferences
+from newsletter.subscribers.models import (
+    ERASED,
+    Addressee,
+    Entry,
+    State,
+    Subscriber,
+    Suppression,
+    preference_columns,
+)
+from newsletter.subscribers.preferences import LISTS, Preferences
 
 _CHUNK = 500
+_ASKED = tuple(Preferences.model_fields)
+_WHO = ("id", "email", "state", "paused_from", "paused_until", "links_since")
+_ADDRESSEES = sa.select(
+    *(getattr(Subscriber, name) for name in _WHO),
+    # their lists as texts: many readers have the same
+    *(sa.cast(getattr(Subscriber, name), sa.Text) if name in LISTS else getattr(Subscriber, name) for name in _ASKED),
+).where(col(Subscriber.id).in_(sa.bindparam("ids", expanding=True)))
 _AT_ONCE = timedelta(seconds=10)  # between leaving and the page that offers the way back
 
 
@@ -31,6 +46,18 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Subscriber]:
     for chunk in chunks(ids, _CHUNK):
         statement = select(Subscriber).where(col(Subscriber.id).in_(chunk))
         found |= {subscriber.id or 0: subscriber for subscriber in session.exec(statement)}
+    return found
+
+
+def addressees(session: Session, ids: Sequence[int]) -> dict[int, Addressee]:
+    """Return subscribers by id, as a run sees them."""
+    found: dict[int, Addressee] = {}
+    for chunk in chunks(ids, _CHUNK):
+        for id_, email, state, paused_from, paused_until, links_since, *asked in session.execute(
+            _ADDRESSEES, {"ids": chunk}
+        ):
+            wishes = dict(zip(_ASKED, asked, strict=True))
+            found[id_] = Addressee(id_, email, state, paused_from, paused_until, links_since, wishes)
     return found
 
 

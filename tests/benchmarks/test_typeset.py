@@ -73,7 +73,7 @@ def test_printing_against_rendering() -> None:
 
     def printed() -> bytes:
         done = press.print(edition.compose(preferences, selection), TOKENS)
-        return build(envelope, done.text, done.html)
+        return b"".join(build(envelope, done.text_pieces, done.html_pieces))
 
     def rendered() -> bytes:
         digest = edition.compose(preferences, selection)

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from newsletter import logs, pipeline
 from newsletter.app import build_app
+from newsletter.db import Database
 from newsletter.delivery import ledger
 from newsletter.delivery.marks import LedgerMarks
 from newsletter.delivery.retry import Outcome
@@ -42,7 +44,8 @@ def _no_more_memory() -> None:
 
 BLOWS: dict[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),  # until somebody sends SIGCONT
+    # Until somebody sends SIGCONT; sent to this thread, which else might go on for a moment.
+    "stop": lambda: signal.pthread_kill(threading.get_ident(), signal.SIGSTOP),
     "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "files": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1])),
     "memory": _no_more_memory,
@@ -52,15 +55,19 @@ BLOWS: dict[str, Callable[[], object]] = {
 class Point:
     """Counts passages, and strikes at the chosen one."""
 
-    def __init__(self, name: str, number: int, blow: str) -> None:
+    def __init__(self, name: str, number: int, blow: str, db: Database) -> None:
         self._name, self._number, self._blow, self._passed = name, number, blow, Counter[str]()
+        self._db = db
 
     def __call__(self, name: str, before: Callable[[], object] = lambda: None) -> None:
         self._passed[name] += 1
         if (name, self._passed[name]) == (self._name, self._number):
-            if self._blow == "stop":
-                before()  # who sleeps with a lock of SQLite's keeps everybody else from writing
-            BLOWS[self._blow]()
+            if self._blow != "stop":
+                BLOWS[self._blow]()
+                return
+            before()
+            with self._db._turn:  # a process that sleeps with SQLite's lock keeps everybody else from writing
+                BLOWS[self._blow]()
 
 
 class CrashingMarks:
@@ -113,8 +120,8 @@ def deliver(
     :param embedded: as `newsletter run` does, in a thread beside others, until SIGTERM.
     """
     logs.configure("WARNING")
-    point = Point(strike_at, number, blow)
     app = build_app(Settings(_env_file=None, secret_key="a key for tests", **settings))
+    point = Point(strike_at, number, blow, app.db)
     app = replace(app, transport=CrashingTransport(app.transport, point))
     if strike_at == "leased":
         with app.db.session() as session:

@@ -37,7 +37,7 @@ def lease(app: App, issue: Issue) -> list[Leased]:
 
 def outgoing(leased: Leased, selection: dict[str, object] | None = None) -> Outgoing:
     recipient = f"reader{leased.subscriber_id - 1}@example.org"
-    return Outgoing(leased, "x", "news@example.org", recipient, "<m@x>", b"", selection or KEPT)
+    return Outgoing(leased, "x", "news@example.org", recipient, "<m@x>", [], selection or KEPT)
 
 
 class Asked:

@@ -13,7 +13,7 @@ from newsletter.delivery.retry import Outcome
 class Outgoing:
     """A printed message on its way.
 
-    :ivar message: ends with CRLF, and no line of it begins with a dot.
+    :ivar pieces: of the message; most of them it shares with the others of its issue.
     :ivar folder: where an outbox keeps it: the issue's slot, or ``notices``.
     """
 
@@ -22,8 +22,13 @@ class Outgoing:
     sender: str
     recipient: str
     message_id: str
-    message: bytes
+    pieces: list[bytes]
     selection: dict[str, object] | None
+
+    @property
+    def message(self) -> bytes:
+        """The message, joined when it is asked for; it ends with CRLF, and no line of it begins with a dot."""
+        return b"".join(self.pieces)
 
 
 Told = Callable[[bool | Exception], None]

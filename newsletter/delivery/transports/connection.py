@@ -52,10 +52,11 @@ class _Envelope:
     :ivar certain: whether the relay can have meant no other mail: it is not behind another one's dot.
     """
 
-    __slots__ = ("certain", "heard", "left", "outgoing", "refusal")
+    __slots__ = ("certain", "heard", "left", "message", "outgoing", "refusal")
 
-    def __init__(self, outgoing: Outgoing, left: deque[tuple[Phase, bytes]], *, certain: bool) -> None:
+    def __init__(self, outgoing: Outgoing, message: bytes, left: deque[tuple[Phase, bytes]], *, certain: bool) -> None:
         self.outgoing = outgoing
+        self.message = message
         self.left = left
         self.certain = certain
         self.heard = False
@@ -82,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._owed: deque[Phase | _Owed] = deque()
         self._envelope: _Envelope | None = None
         self._message: Outgoing | None = None
+        self._next: tuple[Outgoing, bytes] | None = None
         self._phase = Phase.BODY
         self._sending = self._going_on = False
         self._sent_at = 0.0
@@ -112,8 +114,8 @@ class Connection(asyncio.Protocol):
 
     def unfit(self, outgoing: Outgoing) -> Outcome | None:
         """Return why the relay could only refuse a mail, judging by what it offers (RFC 1870, RFC 6531)."""
-        if 0 < self.offers.size < len(outgoing.message):
-            size = f"{len(outgoing.message)} bytes, and the relay takes {self.offers.size}"
+        if 0 < self.offers.size < len(self._joined(outgoing)):
+            size = f"{len(self._joined(outgoing))} bytes, and the relay takes {self.offers.size}"
             return Outcome(DeliveryState.FAILED, Phase.MAIL, 0, f"the message has {size}")
         if not self.offers.smtputf8 and not outgoing.recipient.isascii():
             return Outcome(DeliveryState.FAILED, Phase.RCPT, 0, "the address needs SMTPUTF8, which the relay lacks")
@@ -186,14 +188,15 @@ class Connection(asyncio.Protocol):
     def _ask(self, outgoing: Outgoing, *, certain: bool) -> bytes:
         """Return what to write of a mail's envelope now: all of it, or its first command."""
         self.carried += 1
+        message, self._next = self._joined(outgoing), None
         commands = deque(
             (
-                (Phase.MAIL, f"MAIL FROM:<{outgoing.sender}>{self._parameters(outgoing)}\r\n".encode()),
+                (Phase.MAIL, f"MAIL FROM:<{outgoing.sender}>{self._parameters(outgoing, message)}\r\n".encode()),
                 (Phase.RCPT, f"RCPT TO:<{outgoing.recipient}>\r\n".encode()),
                 (Phase.DATA, b"DATA\r\n"),
             )
         )
-        self._envelope = _Envelope(outgoing, commands, certain=certain)
+        self._envelope = _Envelope(outgoing, message, commands, certain=certain)
         if self._message is None:
             self._deadline = clock.monotonic() + self._limit
         if not self.offers.pipelining:
@@ -210,10 +213,16 @@ class Connection(asyncio.Protocol):
         self._deadline = clock.monotonic() + limit
         return command
 
-    def _parameters(self, outgoing: Outgoing) -> str:
+    def _joined(self, outgoing: Outgoing) -> bytes:
+        """Join the pieces of a mail that is about to go out: not earlier, since thousands wait, and only once."""
+        if self._next is None or self._next[0] is not outgoing:
+            self._next = outgoing, outgoing.message
+        return self._next[1]
+
+    def _parameters(self, outgoing: Outgoing, message: bytes) -> str:
         offers = self.offers
-        asked = f" SIZE={len(outgoing.message)}" if offers.sizes else ""
-        if offers.eightbit and not outgoing.message.isascii():
+        asked = f" SIZE={len(message)}" if offers.sizes else ""
+        if offers.eightbit and not message.isascii():
             asked += " BODY=8BITMIME"
         if offers.smtputf8 and not outgoing.recipient.isascii():
             asked += " SMTPUTF8"
@@ -308,7 +317,7 @@ class Connection(asyncio.Protocol):
         self._envelope = None
         self._message, self._phase, self._sending = envelope.outgoing, Phase.BODY, True
         self._deadline = clock.monotonic() + min(self._limit, _BLOCK_TIMEOUT_SECONDS)
-        self._transport.write(envelope.outgoing.message)
+        self._transport.write(envelope.message)
         if self._transport.get_write_buffer_size() == 0:
             self._written()
 

@@ -1,0 +1,1 @@
+"""The ledger's statements about many deliveries at once."""
