@@ -155,8 +155,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Hear that all is written."""
-        if self._sending:
-            self._written()
+        self._written()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that the relay is gone."""
@@ -322,6 +321,9 @@ class Connection(asyncio.Protocol):
             self._written()
 
     def _written(self) -> None:
+        """Ask for the handoff mark, once: over TLS the transport may say that all is written before `write` returns."""
+        if not self._sending:
+            return
         self._sending = False
         if self._message is not None and not self.closed:
             self._sent_at = clock.monotonic()
