@@ -54,14 +54,14 @@ def sightings(draw: st.DrawFn) -> Sighting:
     return Sighting(drawn, DAY + timedelta(hours=draw(st.integers(0, 3))))
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_order_of_records_gives_the_same_papers(data: st.DataObject) -> None:
     found = data.draw(st.lists(sightings(), max_size=8))
     assert facts(merge(found)) == facts(merge(data.draw(st.permutations(found))))
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.lists(sightings(), max_size=8), st.integers(0, 8))
 def test_merging_in_two_pulls_gives_what_one_gives(found: list[Sighting], cut: int) -> None:
     first = [each for paper in merge(found[:cut]) for each in paper.sightings]

@@ -15,7 +15,7 @@ from newsletter.papers.models import Paper, PaperRecord, Sighting, StoredRecord
 START = datetime(2026, 8, 5, tzinfo=UTC)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(sightings().map(lambda each: each.record), min_size=1, max_size=4), max_size=4))
 def test_pull_after_pull_gives_what_merging_at_once_gives(app: App, pulls: list[list[PaperRecord]]) -> None:
     _empty(app)

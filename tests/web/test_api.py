@@ -236,7 +236,7 @@ def test_no_call_of_what_is_described_is_a_failure_of_ours(
         operation = found.ok()
 
         @settings(
-            max_examples=5, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            max_examples=3, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def call(case: schemathesis.Case) -> None:
