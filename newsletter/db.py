@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, SQLModel
 
@@ -25,6 +25,7 @@ SQLModel.metadata.naming_convention = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
 _BUSY_TIMEOUT_SECONDS = 30
+_READ_ONLY = "25006"  # what PostgreSQL says while a standby takes over, or a provider's disk is full
 _T = TypeVar("_T")
 
 
@@ -132,9 +133,18 @@ def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
 
 def is_away(exc: Exception) -> bool:
     """Return whether the database itself cannot be written just now, rather than this or that row."""
-    if not isinstance(exc, OperationalError | InterfaceError):
-        return False
-    return not str(getattr(exc.orig, "sqlstate", "") or "").startswith("40")  # a deadlock is over at the next try
+    if isinstance(exc, DBAPIError) and _sqlstate(exc) == _READ_ONLY:
+        return True
+    return isinstance(exc, OperationalError | InterfaceError) and not is_over(exc)
+
+
+def is_over(exc: Exception) -> bool:
+    """Return whether what kept a transaction from being written is over at the next try: a deadlock."""
+    return isinstance(exc, DBAPIError) and _sqlstate(exc).startswith("40")
+
+
+def _sqlstate(exc: DBAPIError) -> str:
+    return str(getattr(exc.orig, "sqlstate", "") or "")
 
 
 def dialect(session: Session) -> str:
@@ -196,8 +206,10 @@ def _engine(url: str) -> sa.Engine:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "postgresql":
-        # hide_parameters: an error message must not carry somebody's address
-        return sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=8, max_overflow=32)
+        # hide_parameters: an error message must not carry somebody's address. Nothing is prepared: a prepared statement
+        # keeps the plan that it got while a table was small, for hours after a million rows were queued.
+        options = {"hide_parameters": True, "pool_pre_ping": True, "pool_size": 8, "max_overflow": 32}
+        return sa.create_engine(parsed, connect_args={"prepare_threshold": None}, **options)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
     raise SettingsError(f"NEWSLETTER_DATABASE_URL: {parsed.drivername} is not supported, use sqlite or postgresql")

@@ -49,9 +49,9 @@ def which(
     :raises InputError: there is no such issue or subscriber.
     """
     with app.db.snapshot() as session:
-        slot = _issue(session, issue).id if issue else None
-        person = subscribers.find(session, parse_address(subscriber)) if subscriber else None
-    if subscriber and person is None:
+        slot = None if issue is None else _issue(session, issue).id
+        person = None if subscriber is None else subscribers.find(session, parse_address(subscriber))
+    if subscriber is not None and person is None:
         raise InputError(f"{shown(subscriber)} is not a subscriber")
     return Which(state, slot, person.id if person else None)
 
@@ -115,7 +115,21 @@ def change_issue(app: App, slot: str, how: Literal["pause", "resume", "cancel"])
 def release(app: App) -> bool:
     """Let a database that was copied or restored send from now on; return whether it was held."""
     with app.db.session() as session:
+        custody.check(session, app.now())  # it may not have tried to send yet
         return custody.release(session, app.now())
+
+
+def held_up(session: Session, issue: Issue, *, resumes: bool = False) -> list[str]:
+    """Return why nothing more of an issue goes out, if somebody has to do something about it.
+
+    :param resumes: whether a stopped issue goes on with what is about to be done.
+    """
+    found = [why] if (why := custody.held_why(session)) else []
+    if issue.state == IssueState.STOPPED and not resumes:
+        found.append(f"the relay refuses our mail, so the issue was stopped: {issue.stopped_why}")
+    if issue.state == IssueState.PAUSED:
+        found.append(f"the issue is paused; to let it go on: newsletter issues resume {issue.slot}")
+    return found
 
 
 def said_of(refused: dict[str, int]) -> list[str]:

@@ -7,6 +7,7 @@ steer and leave in between.
 ``rehearse`` is the same run without its last step.
 """
 
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
@@ -109,8 +110,9 @@ def deliver(
     _reap(app)
     if issue_id is None:
         membership.admit(app)
-    batches = _Batches(app, issue_id, only, limit, None if budget is None else app.now() + budget, tell)
-    with LedgerMarks(app.db, app.now, app.owner, issue_id) as marks:
+    owner = f"{app.owner}/{secrets.token_hex(4)}"  # of this run: nobody renews the leases of one that failed
+    batches = _Batches(app, owner, issue_id, only, limit, None if budget is None else app.now() + budget, tell)
+    with LedgerMarks(app.db, app.now, owner, issue_id) as marks:
         rest = app.transport.deliver(batches, marks)
     batches.give_back(rest)
     app.transport.finish()
@@ -192,10 +194,17 @@ class _Batches:
     """
 
     def __init__(
-        self, app: App, issue_id: int | None, only: int | None, limit: int | None, until: datetime | None, tell: Tell
+        self,
+        app: App,
+        owner: str,
+        issue_id: int | None,
+        only: int | None,
+        limit: int | None,
+        until: datetime | None,
+        tell: Tell,
     ) -> None:
         self.given = 0
-        self._app, self._issue_id, self._only = app, issue_id, only
+        self._app, self._owner, self._issue_id, self._only = app, owner, issue_id, only
         self._limit = limit
         self._until = until
         self._tell = tell
@@ -212,10 +221,10 @@ class _Batches:
                 reaped_at = app.now()
                 _reap(app)
             size = app.batch if self._limit is None else min(app.batch, self._limit - self.given)
-            leased = _lease(app, self._issue_id, size, self._only)
+            leased = self._lease(size)
             if not leased:
                 return
-            self._printed.extend(_print(app, self._issue_id, leased))
+            self._printed.extend(self._print(leased))
             while self._printed:
                 self.given += 1
                 yield self._printed.popleft()
@@ -223,38 +232,43 @@ class _Batches:
 
     def give_back(self, rest: Untried) -> None:
         """Give back what is leased and was not tried; an issue that the other side refuses stops."""
-        ids = [each.leased.id for each in (*rest.messages, *self._printed)]
-        if not ids:
+        untried = [each.leased for each in (*rest.messages, *self._printed)]
+        if not untried:
             return
         app = self._app
-        again = app.now() + (_PAUSE if rest.why else timedelta(0))
+        # where the issue is stopped, whoever lets it go on does not want to wait as well
+        again = app.now() + (_PAUSE if rest.why and not rest.refused else timedelta(0))
         with app.db.session() as session:
-            ledger.release(session, ids, owner=app.owner, not_before=again, why=rest.why)
+            ledger.release(session, untried, owner=self._owner, not_before=again, why=rest.why)
             if rest.refused and self._issue_id is not None:
                 issues.stop(session, self._issue_id, rest.why)
 
-
-def _print(app: App, issue_id: int | None, leased: Sequence[Leased]) -> list[Outgoing]:
-    """Return the messages of a leased batch; who gets none is written down with the reason."""
-    with app.db.snapshot() as session:
-        if issue_id is None:
-            outgoing, skipped = print_notices(session, app.templates, leased, app.identity, app.now())
-        else:
-            outgoing, skipped = print_digests(session, _desk(app, session, issue_id), leased, app.identity, app.now())
-    if skipped:
-        with app.db.session() as session:
-            ledger.skip(session, skipped, owner=app.owner, now=app.now())
-    return outgoing
-
-
-def _lease(app: App, issue_id: int | None, size: int, only: int | None) -> list[Leased]:
-    for _ in range(_LEASE_TRIES):
-        try:
+    def _print(self, leased: Sequence[Leased]) -> list[Outgoing]:
+        """Return the messages of a leased batch; who gets none is written down with the reason."""
+        app = self._app
+        with app.db.snapshot() as session:
+            if self._issue_id is None:
+                outgoing, skipped = print_notices(session, app.templates, leased, app.identity, app.now())
+            else:
+                desk = _desk(app, session, self._issue_id)
+                outgoing, skipped = print_digests(session, desk, leased, app.identity, app.now())
+        if skipped:
+            reasons = [(each, skipped[each.id]) for each in leased if each.id in skipped]
             with app.db.session() as session:
-                return ledger.lease(session, issue_id, owner=app.owner, now=app.now(), limit=size, only=only)
-        except LeaseLostError:
-            continue  # another worker has just leased another issue's mail to one of these readers: choose again
-    return []
+                ledger.skip(session, reasons, owner=self._owner, now=app.now())
+        return outgoing
+
+    def _lease(self, size: int) -> list[Leased]:
+        app = self._app
+        for _ in range(_LEASE_TRIES):
+            try:
+                with app.db.session() as session:
+                    return ledger.lease(
+                        session, self._issue_id, owner=self._owner, now=app.now(), limit=size, only=self._only
+                    )
+            except LeaseLostError:
+                continue  # another worker has just leased another issue's mail to one of these readers: choose again
+        return []
 
 
 def _desk(app: App, session: Session, issue_id: int) -> Desk:

@@ -58,7 +58,10 @@ class WarmUp:
         since = max(0, (day - self.start).days)
         if day >= self.start + timedelta(days=self.days):
             return None
-        return int(min(self.first * self.growth**since, _MOST_A_DAY))
+        try:
+            return int(min(self.first * self.growth**since, _MOST_A_DAY))
+        except OverflowError:
+            return _MOST_A_DAY
 
 
 def cap_of(plans: Mapping[str, WarmUp], relay: str, day: date) -> int | None:
@@ -124,5 +127,8 @@ def parse_warm_ups(text: str) -> Mapping[str, WarmUp]:
         plan = WarmUp(start, int(found[3]), float(found[4]), int(found[5] or _DAYS))
         if not (1 <= plan.first <= 10**9 and 1 <= plan.growth <= 10 and 1 <= plan.days <= 366):
             raise ValueError(f"warmup: {part}: at least 1 mail, a growth from 1 to 10, and 1 to 366 days")
-        plans[(found[1] or EVERY_OTHER).lower()] = plan
+        name = (found[1] or EVERY_OTHER).lower()
+        if name in plans:
+            raise ValueError(f"warmup: {part}: there is another plan for the same relay")
+        plans[name] = plan
     return plans

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from newsletter import pipeline
+from newsletter import operating, pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.desk import Desk, Prepared
@@ -24,12 +24,16 @@ _LAST = 2**63  # a delivery that is still to be queued gets a higher id than all
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a run would do: its accounting and each mail, in the order of sending."""
+    """What a run would do: its accounting and each mail, in the order of sending.
+
+    :ivar held_up: why no mail would go out, if something keeps all of them.
+    """
 
     accounting: Accounting
     mails: tuple[Prepared, ...]
     papers: Mapping[int, Paper]
     slot: str
+    held_up: tuple[str, ...] = ()
 
 
 def rehearse(
@@ -57,7 +61,9 @@ def rehearse(
             if id_ not in known
         ]
         queue = sorted([*deliveries.waiting(session, issue_id, now, only=only), *fresh], key=lambda each: each.order)
-        waiting = [each.subscriber_id for each in queue]
+        # whoever sends to everybody lets a stopped issue go on
+        held_up = tuple(operating.held_up(session, draft.issue, resumes=only is None))
+        waiting = [] if held_up else [each.subscriber_id for each in queue]
         found: dict[int, Prepared | SkipReason] = {}
         while len(found) < len(waiting) and (limit is None or _mails(found) < limit):
             size = app.batch if limit is None else min(app.batch, limit - _mails(found))
@@ -69,7 +75,7 @@ def rehearse(
         for each in queue
     }
     mails = tuple(each for each in found.values() if isinstance(each, Prepared))
-    return Rehearsal(_after(before, len(fresh), states, found), mails, desk.papers, draft.issue.slot)
+    return Rehearsal(_after(before, len(fresh), states, found), mails, desk.papers, draft.issue.slot, held_up)
 
 
 def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:

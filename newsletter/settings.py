@@ -10,7 +10,7 @@ from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -18,33 +18,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from newsletter.errors import SettingsError
 from newsletter.rates import DomainRates, WarmUp, check_rate, parse_domain_rates, parse_warm_ups
+from newsletter.relays import HOST, Relay, parse_smtp_url
 
 PREFIX = "NEWSLETTER_"
-_HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Relay:
-    """Where the SMTP transport hands messages over, from ``NEWSLETTER_SMTP_URL``.
-
-    :ivar messages: how many go over one connection.
-    :ivar weight: its share of the mails beside other relays; 0 is a stand-by, for when all others are away.
-    """
-
-    host: str
-    port: int
-    tls: Literal["implicit", "required", "never"]
-    username: str | None = None
-    password: str | None = None
-    connections: int = 4
-    messages: int = 1_000
-    weight: int = 1
-    timeout_seconds: float = 300.0
-
-    @property
-    def name(self) -> str:
-        """What it is called in limits and in what `status` shows."""
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +129,7 @@ class Settings(BaseSettings):
     @field_validator("bounce_domain")
     @classmethod
     def _domain(cls, value: str) -> str:
-        if value and not _HOST.match(value):
+        if value and not HOST.match(value):
             raise ValueError("must be a domain such as bounces.example.org")
         return value
 
@@ -223,7 +199,7 @@ class Settings(BaseSettings):
         name, address = parseaddr(self.sender)
         local, _, domain = address.rpartition("@")
         # parseaddr leaves a display name alone that smuggles a line break
-        if not local or not _HOST.match(domain) or "\n" in self.sender or "\r" in self.sender or not address.isascii():
+        if not local or not HOST.match(domain) or "\n" in self.sender or "\r" in self.sender or not address.isascii():
             raise ValueError("sender: must look like: Daily Papers <papers@example.org>")
         return Sender(name=name or address, address=address)
 
@@ -285,7 +261,6 @@ class Settings(BaseSettings):
 
 
 MAX_SOURCE = 500  # characters of a source's name, with its address
-_OPTIONS = frozenset({"starttls", "connections", "messages", "timeout", "weight"})
 SOURCES = {
     "huggingface": "huggingface",
     "arxiv": "arxiv:cs.CL+cs.LG",
@@ -343,50 +318,6 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
         near = difflib.get_close_matches(name, known, n=1)
         lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     return lines
-
-
-def parse_smtp_url(url: str) -> Relay:
-    """Return the relay that `url` names: ``smtp://user:pass@host:587?starttls=required|never&connections=N&weight=N``.
-
-    ``smtps://`` is TLS from the first byte; ``smtp://`` demands STARTTLS unless the URL says ``starttls=never``.
-
-    :raises ValueError: with the part that is wrong, never with the password.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("smtp_url: the port is not a number between 1 and 65535") from None
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-        raise ValueError("smtp_url: must look like smtp://user:password@host:587 or smtps://…")
-    query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
-    if unknown := set(query) - _OPTIONS:
-        raise ValueError(f"smtp_url: unknown option {min(unknown)}; there is {', '.join(sorted(_OPTIONS))}")
-    starttls = query.get("starttls", "required")
-    if starttls not in {"required", "never"}:
-        raise ValueError("smtp_url: starttls is required or never")
-    implicit = parts.scheme == "smtps"
-    return Relay(
-        host=parts.hostname,
-        port=port or (465 if implicit else 587),
-        tls="implicit" if implicit else "required" if starttls == "required" else "never",
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        connections=int(_number(query.get("connections", "4"), "connections", 1, 500)),
-        messages=int(_number(query.get("messages", "1000"), "messages", 1, 1_000_000)),
-        weight=int(_number(query.get("weight", "1"), "weight", 0, 1_000)),
-        timeout_seconds=_number(query.get("timeout", "300"), "timeout", 1, 600),
-    )
-
-
-def _number(text: str, name: str, low: int, high: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not low <= value <= high:
-        raise ValueError(f"smtp_url: {name} must be a number between {low} and {high}")
-    return value
 
 
 def _describe(error: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails

@@ -26,6 +26,7 @@ from newsletter.delivery.store import Accounting
 from newsletter.errors import InputError
 from newsletter.issues import store as issues
 from newsletter.issues.models import Issue
+from newsletter.rehearsal import rehearse
 from newsletter.web import create_web
 
 Command = Callable[..., CompletedProcess[str]]
@@ -260,9 +261,15 @@ def test_a_held_database_says_so_everywhere(
     pipeline.deliver(app, issue.id, limit=1)
     copy_of(sqlite_url, tmp_path / "copy.db")
     settings = {"database_url": f"sqlite:///{tmp_path / 'copy.db'}", "secret_key": "a key for tests"}
+    status = command_here("status", **settings)  # before it has tried to send anything
+    assert (status.returncode, "newsletter deliveries release" in status.stdout) == (3, True)
     sent = command_here("send", "--day", issue.slot, **settings)
     assert sent.returncode == 3
     assert "newsletter: sending is held: this database is a copy" in sent.stderr
+    planned = command_here("send", "--dry-run", "--day", issue.slot, "--json", **settings)
+    assert planned.returncode == 3
+    assert "newsletter: sending is held: this database is a copy" in planned.stderr
+    assert (json.loads(planned.stdout)["sent"], json.loads(planned.stdout)["deliveries"]) == (1, [])
     status = command_here("status", **settings)
     assert (status.returncode, "newsletter deliveries release" in status.stdout) == (3, True)
     web = TestClient(create_web(make_app(settings["database_url"])))
@@ -270,6 +277,74 @@ def test_a_held_database_says_so_everywhere(
     assert "newsletter_sending_held 1.0" in web.get("/metrics").text
     assert command_here("deliveries", "release", **settings).stdout == "released: mails go out again\n"
     assert web.get("/readyz").text == "ready\n"
+
+
+def test_a_copy_can_be_released_before_it_has_tried_to_send(
+    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path
+) -> None:
+    app = make_app(sqlite_url)
+    issue = queued(app)
+    pipeline.deliver(app, issue.id, limit=1)
+    copy_of(sqlite_url, tmp_path / "copy.db")
+    copy = make_app(f"sqlite:///{tmp_path / 'copy.db'}")
+    assert operating.release(copy)
+    pipeline.deliver(copy, issue.id)
+    assert accounting(copy, issue).sent == 4
+
+
+def test_a_dry_run_of_a_paused_issue_sends_nothing_and_says_why(app: App) -> None:
+    issue = queued(app)
+    operating.change_issue(app, issue.slot, "pause")
+    planned = rehearse(app, issue.day, pipeline.resolve_due(issue.day, app.now(), any_hour=True))
+    assert (planned.accounting.sent, planned.accounting.queued, planned.mails) == (0, 4, ())
+    assert "newsletter issues resume" in planned.held_up[0]
+    operating.change_issue(app, issue.slot, "resume")
+    planned = rehearse(app, issue.day, pipeline.resolve_due(issue.day, app.now(), any_hour=True))
+    assert (planned.accounting.sent, planned.held_up) == (4, ())
+
+
+def test_what_was_refused_its_handoff_while_an_issue_was_paused_goes_out_as_soon_as_it_goes_on(
+    app_on_both: App, clock: Clock
+) -> None:
+    app = app_on_both
+    issue = queued(app)
+    with app.db.session() as session:
+        leased = ledger.lease(session, issue.id, owner="me", now=app.now(), limit=2)
+    operating.change_issue(app, issue.slot, "pause")
+    with app.db.session() as session:
+        ledger.turn_back(session, leased, owner="me", now=app.now())
+    assert pipeline.deliver(app, issue.id) == 0
+    operating.change_issue(app, issue.slot, "resume")
+    assert pipeline.deliver(app, issue.id) == 4
+
+
+def test_a_name_that_is_empty_does_not_mean_everybody(app: App, sqlite_url: str, command_here: Command) -> None:
+    queued(app)
+    settings = {"database_url": sqlite_url, "secret_key": "a key for tests"}
+    for words in (
+        ("send", "--subscriber", ""),
+        ("status", "--issue", ""),
+        ("deliveries", "list", "--issue", ""),
+        ("deliveries", "resolve", "--state", "unknown", "--as", "sent", "--subscriber", ""),
+        ("deliveries", "retry", "--state", "failed", "--subscriber", ""),
+    ):
+        refused = command_here(*words, **settings)
+        assert refused.returncode == 1, words
+        assert refused.stderr.startswith("newsletter: "), words
+        assert "Traceback" not in refused.stderr
+
+
+def test_send_says_why_mails_could_not_be_sent(
+    make_app: Callable[..., App], sqlite_url: str, command_here: Command
+) -> None:
+    app = make_app(sqlite_url, now=real_clock.now)
+    add_papers(app, [record(1, listed_at=app.now())])
+    add_readers(app, 4)
+    away = {"smtp_url": "smtp://127.0.0.1:1?timeout=2", "database_url": sqlite_url, "secret_key": "a key for tests"}
+    sent = command_here("send", "--all-due", **away)
+    assert sent.returncode == 3
+    assert "newsletter: 4 could not be sent: " in sent.stderr
+    assert "127.0.0.1" in sent.stderr
 
 
 def test_a_fresh_database_is_not_held_though_an_older_one_left_its_witness(

@@ -166,7 +166,7 @@ def test_who_had_left_before_is_unsubscribed_again_and_keeps_what_they_wished(
     clock.forward(days=7, seconds=1)
     pipeline.tidy(app_on_both)
     with app_on_both.db.snapshot() as session:
-        found = subscribers.by_ids(session, [id_])[id_]
+        found = subscribers.get(session, id_)
     assert (found.state, found.topics) == (State.UNSUBSCRIBED, ["their own"])
     [mail] = mails_of(app_on_both)
     assert both.post(paths_in(mail, "confirm")[0]).status_code == 404
@@ -225,7 +225,7 @@ def test_a_month_is_long_enough_to_undo_and_then_it_is_forgotten(app_on_both: Ap
     assert steering.undo(app_on_both, id_, change) is False
     with app_on_both.db.snapshot() as session:
         assert [each.id for each in session.exec(select(Rating))] == [kept]
-        person = subscribers.by_ids(session, [id_])[id_]
+        person = subscribers.get(session, id_)
     assert (person.hour, person.state) == (9, State.ACTIVE)
 
 

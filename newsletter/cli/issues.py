@@ -12,7 +12,7 @@ _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 @cli.command("list")
 def list_(
-    limit: int = typer.Option(30, "--limit", min=1, help="At most so many, the newest first."),
+    limit: int = typer.Option(30, "--limit", min=1, max=10_000, help="At most so many, the newest first."),
     as_json: bool = _JSON,
 ) -> None:
     """List issues with their state and accounting."""

@@ -10,11 +10,10 @@ from newsletter.cli.frame import LOOK, DayOption, fail, open_app, print_json, pr
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
+    from collections.abc import Iterable
 
     from newsletter.app import App
     from newsletter.delivery.store import Accounting
-    from newsletter.issues.models import Issue
     from newsletter.rehearsal import Rehearsal
 
 
@@ -45,7 +44,7 @@ def send(
         if out and not dry_run and app.settings.relays:
             fail("--out goes with --dry-run where NEWSLETTER_SMTP_URL is set")
         which = day or app.now().astimezone(UTC).date()
-        only = _id_of(app, subscriber) if subscriber else None
+        only = None if subscriber is None else _id_of(app, subscriber)
         if dry_run:
             _show(
                 app,
@@ -56,8 +55,7 @@ def send(
             return
         accounting, held_up = _run(app, which, only, limit, any_hour=all_due or only is not None)
     _say(accounting, as_json=as_json)
-    for line in held_up:
-        typer.echo(f"newsletter: {line}", err=True)
+    _tell(held_up)
     if held := accounting.leased + accounting.handoff:
         typer.echo(
             f"newsletter: {held} are held by another run or by one that died; send again in some minutes", err=True
@@ -70,7 +68,7 @@ def send(
 def _run(
     app: "App", day: date, only: int | None, limit: int | None, *, any_hour: bool
 ) -> "tuple[Accounting, list[str]]":
-    from newsletter import pipeline
+    from newsletter import operating, pipeline
     from newsletter.delivery import store as deliveries
     from newsletter.issues import store as issues
 
@@ -87,19 +85,15 @@ def _run(
         pipeline.deliver(app, issue.id, limit=limit, only=only, tell=tell)
     with app.db.snapshot() as session:
         accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
-        return accounting, _held_up(session, issues.get(session, issue.id or 0) or issue)
+        said = operating.held_up(session, issues.get(session, issue.id or 0) or issue)
+        return accounting, said + _why_not(deliveries.commonest_reply(session, issue.id or 0))
 
 
-def _held_up(session: "Session", issue: "Issue") -> list[str]:
-    """Return why nothing more of an issue goes out, if somebody has to do something about it."""
-    from newsletter.delivery.custody import store as custody
-
-    found = [why] if (why := custody.held_why(session)) else []
-    if issue.state == "stopped":
-        found.append(f"the relay refuses our mail, so the issue was stopped: {issue.stopped_why}")
-    if issue.state == "paused":
-        found.append(f"the issue is paused; to let it go on: newsletter issues resume {issue.slot}")
-    return found
+def _why_not(found: "tuple[int, str] | None") -> list[str]:
+    """Say what most mails that could not be sent wait for."""
+    if found is None:
+        return []
+    return [f"{found[0]} could not be sent: {found[1]}  (each with its reason: newsletter deliveries list)"]
 
 
 def _rehearse(app: "App", day: date, only: int | None, limit: int | None, *, any_hour: bool) -> "Rehearsal":
@@ -149,8 +143,14 @@ def _show(app: "App", rehearsal: "Rehearsal", out: Path | None, *, as_json: bool
         _say_mails(mails)
         typer.echo("dry run, nothing was written or sent; it would be:")
         _say(rehearsal.accounting, as_json=False)
-    if any(mail["warnings"] for mail in mails):
+    _tell(rehearsal.held_up)
+    if rehearsal.held_up or any(mail["warnings"] for mail in mails):
         raise typer.Exit(LOOK)
+
+
+def _tell(lines: "Iterable[str]") -> None:
+    for line in lines:
+        typer.echo(f"newsletter: {line}", err=True)
 
 
 def _say_mails(mails: list[dict[str, Any]]) -> None:

@@ -73,8 +73,8 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
 
     now = app.now()
     with app.db.snapshot() as session:
-        one = issues.find(session, slot) if slot else None
-        if slot and one is None:
+        one = None if slot is None else issues.find(session, slot)
+        if slot is not None and one is None:
             raise InputError(f"there is no issue {slot!r}")
         listed = [one] if one else list(issues.latest(session, _ISSUES))
         accountings = [deliveries.accounting(session, each.id or 0, each.slot) for each in listed]

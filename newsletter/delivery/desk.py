@@ -229,7 +229,7 @@ def _not_to_mail(
         else:
             try:
                 wishes[subscriber_id] = person.preferences
-            except ValueError:
+            except Exception:  # noqa: BLE001  whatever somebody wrote into those columns, it is this reader's
                 _log.exception("wishes cannot be read", subscriber=person.id)
                 found[subscriber_id] = SkipReason.UNPRINTABLE
     return found

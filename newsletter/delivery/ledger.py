@@ -8,7 +8,7 @@ brought already is never said to have been left out or to be too late: it is `un
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,13 +94,12 @@ def lease(
     return sorted((Leased(row[0], Mail(row[1]), *row[2:]) for row in rows), key=lambda leased: leased.id)
 
 
-def skip(session: Session, reasons: Mapping[int, SkipReason], *, owner: str, now: datetime) -> None:
+def skip(session: Session, skipped: Sequence[tuple[Leased, SkipReason]], *, owner: str, now: datetime) -> None:
     """Close leased deliveries without a mail, each with its reason."""
-    for reason in set(reasons.values()):
-        ids = [id_ for id_, each in reasons.items() if each is reason]
+    for reason in {reason for _, reason in skipped}:
         session.execute(
             sa.update(Delivery)
-            .where(col(Delivery.id).in_(ids), *_ours(owner, DeliveryState.LEASED))
+            .where(*_still_leased([leased for leased, each in skipped if each is reason], owner))
             .values(
                 state=unless_in_doubt(DeliveryState.SKIPPED),
                 skip_reason=reason,
@@ -111,14 +110,14 @@ def skip(session: Session, reasons: Mapping[int, SkipReason], *, owner: str, now
         )
 
 
-def release(session: Session, ids: Sequence[int], *, owner: str, not_before: datetime, why: str = "") -> None:
+def release(session: Session, leased: Sequence[Leased], *, owner: str, not_before: datetime, why: str = "") -> None:
     """Give back leased deliveries that were not tried: they count no attempt.
 
     :param why: what kept them from being tried.
     """
     session.execute(
         sa.update(Delivery)
-        .where(col(Delivery.id).in_(ids), *_ours(owner, DeliveryState.LEASED))
+        .where(*_still_leased(leased, owner))
         .values(
             state=DeliveryState.DEFERRED,
             not_before=not_before,
@@ -170,7 +169,10 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
         for each in handoffs
     ]
     values = {"rows": json.dumps(rows), "owner": owner, "until": now + HANDOFF_LEASE, "now": now}
-    marked = {row[0] for row in session.connection().execute(statements(session).marking, values)}
+    ask, made = session.connection().execute, statements(session)
+    if dialect(session) == "postgresql":  # on SQLite whoever writes is alone
+        ask(made.locking, values)
+    marked = {row[0] for row in ask(made.marking, values)}
     if marked:
         custody.saw_handoffs(session, len(marked))
     return marked
@@ -190,21 +192,20 @@ def turn_back(session: Session, refused: Sequence[Leased], *, owner: str, now: d
         .where(col(Delivery.id).in_([each.id for each in refused]))
     )
     known = {row[0]: (row[1], row[2]) for row in session.execute(about)}
-    skipped: dict[int, SkipReason] = {}
-    again: dict[str, list[int]] = {}
+    skipped: list[tuple[Leased, SkipReason]] = []
+    again: dict[str, list[Leased]] = {}
     for each in refused:
         reader, issue = known.get(each.id, (None, None))
         if reader != each.mail.wanted_by:
-            skipped[each.id] = SkipReason.NOT_ACTIVE
+            skipped.append((each, SkipReason.NOT_ACTIVE))
         elif issue == IssueState.CANCELLED:
-            skipped[each.id] = SkipReason.CANCELLED
+            skipped.append((each, SkipReason.CANCELLED))
         else:
-            again.setdefault(f"the issue is {issue}" if issue not in {None, IssueState.OPEN} else "", []).append(
-                each.id
-            )
+            again.setdefault(f"the issue is {issue}" if issue not in {None, IssueState.OPEN} else "", []).append(each)
     skip(session, skipped, owner=owner, now=now)
-    for why, ids in again.items():
-        release(session, ids, owner=owner, not_before=now + _LOOK_AGAIN, why=why)
+    for why, waiting in again.items():
+        # what waits for its issue to go on is due as soon as it does
+        release(session, waiting, owner=owner, not_before=now if why else now + _LOOK_AGAIN, why=why)
 
 
 def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner: str, now: datetime) -> set[int]:
@@ -227,7 +228,7 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
     ]
     ask, made = session.connection().execute, statements(session)
     values = {"rows": json.dumps(rows), "owner": owner, "now": now}
-    if dialect(session) == "postgresql":  # on SQLite whoever writes is alone
+    if dialect(session) == "postgresql":
         ask(made.locking, values)
     ours = {row[0] for row in ask(made.settling, values)}
     ask(made.attempting, values)
@@ -306,6 +307,12 @@ def _of(issue_id: int | None) -> sa.ColumnElement[bool]:
 
 def _ours(owner: str, *states: DeliveryState) -> tuple[sa.ColumnElement[bool], ...]:
     return col(Delivery.lease_owner) == owner, col(Delivery.state).in_(states)
+
+
+def _still_leased(leased: Sequence[Leased], owner: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Whether a delivery is one of these, and the lease the same: a lost one may have been taken again, by us even."""
+    these = sa.tuple_(col(Delivery.id), col(Delivery.attempts)).in_([(each.id, each.attempts) for each in leased])
+    return (these, *_ours(owner, DeliveryState.LEASED))
 
 
 def changed(session: Session, statement: sa.Update) -> int:

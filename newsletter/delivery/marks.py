@@ -11,9 +11,9 @@ from typing import Self
 from sqlmodel import Session
 
 from newsletter import clock, logs
-from newsletter.db import Database, is_away
+from newsletter.db import Database, is_away, is_over
 from newsletter.delivery import ledger
-from newsletter.delivery.ledger import Handoff
+from newsletter.delivery.ledger import Handoff, Leased
 from newsletter.delivery.models import DeliveryState, Mail
 from newsletter.delivery.retry import Outcome
 from newsletter.delivery.transports import Outgoing, Told
@@ -26,6 +26,7 @@ _RENEW_SECONDS = ledger.LEASE / timedelta(seconds=3)
 _ALIVE_SECONDS = 5.0  # a transport that has said nothing for so long holds nothing worth keeping
 _KNOWN_FOR_SECONDS = 60.0  # how long a database that is away is waited for, to tell it what became of mails
 _AGAIN_SECONDS = 0.5
+_TRIES = 5  # of a transaction that a deadlock ended
 _GATHER_SECONDS = 0.002  # that a group waits until it is as large as those before it
 
 
@@ -152,27 +153,27 @@ class LedgerMarks:
         except Exception:  # noqa: BLE001  lost leases are noticed at the handoff
             _log.warning("leases not renewed", exc_info=True)
 
-    def _write(self, group: Sequence[_Mark]) -> None:
+    def _write(self, group: Sequence[_Mark], until: float | None = None) -> None:
+        until = until or clock.monotonic() + _KNOWN_FOR_SECONDS
         try:
             ours = self._written(group)
         except Exception as exc:  # noqa: BLE001  whatever it is, who waits for an answer gets it
             if len(group) > 1 and not is_away(exc):
-                for each in group:
-                    self._write([each])  # one that cannot be written must not cost the others what is known of theirs
+                for each in group:  # one that cannot be written must not cost the others what is known of theirs
+                    self._write([each], until)
                 return
-            self._refuse(group, exc)
+            self._refuse(group, exc, until)
             return
         for each in group:
             self._tell(each, each.outgoing.leased.id in ours[each.told is not None])
 
-    def _refuse(self, group: Sequence[_Mark], trouble: Exception) -> None:
+    def _refuse(self, group: Sequence[_Mark], trouble: Exception, until: float) -> None:
         """Refuse handoffs at once; what became of mails must not be forgotten because a database restarts."""
         known = [each for each in group if each.told is None]
         for each in group:
             if each.told is not None:
                 each.told(trouble)
-        until = clock.monotonic() + (_KNOWN_FOR_SECONDS if is_away(trouble) else 0)
-        while known and clock.monotonic() < until:
+        while known and is_away(trouble) and clock.monotonic() < until:
             clock.wait(_AGAIN_SECONDS)
             try:
                 ours = self._written(known)
@@ -189,8 +190,14 @@ class LedgerMarks:
             )
 
     def _written(self, group: Sequence[_Mark]) -> dict[bool, set[int]]:
-        with self._db.session() as session:
-            return self._write_in(session, group)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with self._db.session() as session:
+                    return self._write_in(session, group)
+            except Exception as exc:
+                if not (tries_left and is_over(exc)):
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def _write_in(self, session: Session, group: Sequence[_Mark]) -> dict[bool, set[int]]:
         """Return which deliveries were ours, of handoffs (True) and of outcomes (False)."""
@@ -211,12 +218,12 @@ class LedgerMarks:
                 subscribers.suppress(session, outgoing.recipient, "bounced", now)
             if outcome.stop and self._issue_id is not None:
                 issues.stop(session, self._issue_id, outcome.reply)
-        waiting: dict[timedelta, list[int]] = {}
+        waiting: dict[timedelta, list[Leased]] = {}
         for each in group:
             if each.wait is not None:
-                waiting.setdefault(each.wait, []).append(each.outgoing.leased.id)
-        for wait, ids in waiting.items():
-            ledger.release(session, ids, not_before=now + wait, **mine)
+                waiting.setdefault(each.wait, []).append(each.outgoing.leased)
+        for wait, leased in waiting.items():
+            ledger.release(session, leased, not_before=now + wait, **mine)
         return {True: marked, False: ours}
 
     def _tell(self, mark: _Mark, ours: bool) -> None:

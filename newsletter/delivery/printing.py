@@ -20,7 +20,7 @@ from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import AddressChange
-from newsletter.subscribers.models import ERASED, Subscriber
+from newsletter.subscribers.models import ERASED, Addressee
 
 _log = logs.get(__name__)
 
@@ -66,7 +66,7 @@ def print_notices(
     session: Session, templates: Templates, leased: Sequence[Leased], identity: Identity, now: datetime
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch of mails outside any issue, and those that are no longer wanted."""
-    people = subscribers.by_ids(session, [each.subscriber_id for each in leased])
+    people = subscribers.addressees(session, [each.subscriber_id for each in leased])
     about = [each.about_id for each in leased if each.about_id and each.mail.goes_elsewhere]
     moves = changes.address_changes(session, about)
     others = [address for move in moves.values() for address in (move.old_email, move.new_email)]
@@ -90,20 +90,20 @@ def print_notices(
     return outgoing, skipped
 
 
-def _recipient(mail: Mail, person: Subscriber, move: AddressChange | None) -> str:
+def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str:
     if not mail.goes_elsewhere or move is None:
         return person.email
     return move.new_email if mail is Mail.NEW_ADDRESS else move.old_email
 
 
 def _notice(
-    leased: Leased, person: Subscriber, recipient: str, templates: Templates, identity: Identity, now: datetime
+    leased: Leased, person: Addressee, recipient: str, templates: Templates, identity: Identity, now: datetime
 ) -> Outgoing:
     content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
     parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
     sign = identity.signer.sign
-    token = "" if leased.mail is Mail.NEW_ADDRESS else sign(Purpose.UNSUBSCRIBE, person.id or 0, now=now)
+    token = "" if leased.mail is Mail.NEW_ADDRESS else sign(Purpose.UNSUBSCRIBE, person.id, now=now)
     return _address(leased, recipient, content.subject, parts, identity, now, "notices", token)
 
 
@@ -116,17 +116,17 @@ def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipRea
         return SkipReason.UNPRINTABLE
 
 
-def notice_values(person: Subscriber, about_id: int, identity: Identity, now: datetime) -> dict[str, Any]:
+def notice_values(person: Addressee, about_id: int, identity: Identity, now: datetime) -> dict[str, Any]:
     """Return what the templates of mails outside any issue see: nothing that a stranger typed.
 
     :param about_id: the sign-up or the change of address that the mail is about.
     """
-    sign, id_ = identity.signer.sign, person.id or 0
+    sign, id_, wishes = identity.signer.sign, person.id, person.preferences
     return {
         "site": identity.letterhead,
-        "hour": person.hour,
-        "timezone": person.timezone,
-        "when": cadence_words(person.preferences),
+        "hour": wishes.hour,
+        "timezone": wishes.timezone,
+        "when": cadence_words(wishes),
         "confirm_url": identity.links.confirm(sign(Purpose.CONFIRM, about_id, now=now)),
         "new_address_url": identity.links.new_address(sign(Purpose.NEW_ADDRESS, about_id, now=now)),
         "preferences_url": identity.preferences_url(person, now),

@@ -196,6 +196,15 @@ def accounting(session: Session, issue_id: int, slot: str) -> Accounting:
     return Accounting(slot, eligible=sum(states.values()) + sum(skipped.values()), skipped=skipped, **states)
 
 
+def commonest_reply(session: Session, issue_id: int) -> tuple[int, str] | None:
+    """Return what keeps most of an issue's mails that were tried from being sent, and how many; ``None`` if nothing."""
+    number = sa.func.count()
+    waiting = col(Delivery.state).in_((DeliveryState.DEFERRED, DeliveryState.FAILED)), col(Delivery.reply) != ""
+    statement = select(number, col(Delivery.reply)).where(Delivery.issue_id == issue_id, *waiting)
+    found = session.exec(statement.group_by(col(Delivery.reply)).order_by(number.desc(), col(Delivery.reply))).first()
+    return (found[0], found[1] or "") if found else None
+
+
 def seen_papers(session: Session, subscriber_ids: Sequence[int], since: datetime) -> dict[int, frozenset[int]]:
     """Return the papers each reader was sent, or may have been sent, by mails queued since an instant."""
     statement = select(Delivery.subscriber_id, Delivery.selection).where(
@@ -348,6 +357,8 @@ def of_reader(session: Session, subscriber_id: int) -> list[tuple[Delivery, str]
 def forget(session: Session, subscriber_ids: Sequence[int]) -> None:
     """Keep of readers' deliveries only what an issue's accounting needs: a number and a state."""
     of = col(Delivery.subscriber_id).in_(subscriber_ids)
+    # whoever writes what became of their mails waits until they are erased, or is done before
+    session.execute(sa.select(col(Delivery.id)).where(of).order_by(col(Delivery.id)).with_for_update()).all()
     theirs = select(Delivery.id).where(of)
     notices = theirs.where(col(Delivery.issue_id).is_(None))
     session.execute(sa.delete(Attempt).where(col(Attempt.delivery_id).in_(notices)))

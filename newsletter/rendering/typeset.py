@@ -195,7 +195,10 @@ def quoted_printable(text: str) -> bytes:
     No line begins with a dot, so that a message of such parts goes through DATA as it is (RFC 5321, section 4.5.2).
     """
     raw = text.replace("\r\n", "\n").encode()
-    lines = binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n")
+    lines: list[bytes] = []
+    for line in binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n"):
+        # A blank at the end of a line is encoded, whatever room there is for that.
+        lines += [line] if len(line) <= _MAX_LINE else [line[:-3] + b"=", line[-3:]]
     return b"\r\n".join([_undotted(line) if line.startswith(b".") else line for line in lines])
 
 
@@ -214,7 +217,8 @@ def _piece(text: str) -> bytes:
     if len(last) <= _MAX_LINE - len(_SOFT_BREAK[:1]):
         return encoded
     cut = -3 if last[-3:-2] == b"=" else -1  # never inside an encoded byte
-    return encoded[:cut] + _SOFT_BREAK + encoded[cut:]
+    rest = encoded[cut:]
+    return encoded[:cut] + _SOFT_BREAK + (_undotted(rest) if rest.startswith(b".") else rest)
 
 
 def _slot(name: str) -> str:

@@ -1,7 +1,7 @@
 """All SQL about subscribers and suppressions."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -38,15 +38,6 @@ def find(session: Session, email: str) -> Subscriber | None:
 def get(session: Session, subscriber_id: int) -> Subscriber | None:
     """Return a subscriber by id."""
     return session.get(Subscriber, subscriber_id)
-
-
-def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Subscriber]:
-    """Return subscribers by id."""
-    found: dict[int, Subscriber] = {}
-    for chunk in chunks(ids, _CHUNK):
-        statement = select(Subscriber).where(col(Subscriber.id).in_(chunk))
-        found |= {subscriber.id or 0: subscriber for subscriber in session.exec(statement)}
-    return found
 
 
 def addressees(session: Session, ids: Sequence[int]) -> dict[int, Addressee]:
@@ -111,6 +102,12 @@ def come_back(session: Session, subscriber_id: int, left_at: datetime) -> Subscr
     person.unsubscribed_at = None
     session.add(person)
     return person
+
+
+def pause(session: Session, subscriber_id: int, first: date, until: date) -> None:
+    """Send somebody nothing from one local day on until another."""
+    theirs = sa.update(Subscriber).where(col(Subscriber.id) == subscriber_id)
+    session.execute(theirs.values(paused_from=first, paused_until=until))
 
 
 def left_then(person: Subscriber, at: datetime) -> bool:

@@ -105,10 +105,9 @@ def test_who_left_or_is_suppressed_or_pauses_is_not_sent_anything_again(app_on_b
     left, barred, pausing, _ = (row.subscriber_id for row in rows(app))
     membership.unsubscribe(app, [left])
     with app.db.session() as session:
-        people = subscribers.by_ids(session, [barred, pausing])
+        people = subscribers.addressees(session, [barred, pausing])
         subscribers.suppress(session, people[barred].email, "bounced", clock.at)
-        people[pausing].paused_until = issue.day + timedelta(days=9)
-        session.add(people[pausing])
+        subscribers.pause(session, pausing, issue.day, issue.day + timedelta(days=9))
     decided = operating.resolve(app, UNKNOWN, "resend")
     assert (decided.number, decided.refused) == (1, {"not_active": 1, "suppressed": 1, "paused": 1})
     assert states(app) == ["unknown"] * 3 + ["deferred"]
@@ -216,7 +215,7 @@ def test_what_may_have_arrived_is_never_said_to_be_too_late_or_left_out(app_on_b
     clock.at += PATIENCE
     with app.db.session() as session:
         ledger.lease(session, issue.id, owner="me", now=clock.at, limit=9)
-        ledger.skip(session, {first.id: SkipReason.NOT_ACTIVE}, owner="me", now=clock.at)
+        ledger.skip(session, [(first, SkipReason.NOT_ACTIVE)], owner="me", now=clock.at)
     clock.forward(hours=21)
     pipeline.sweep(app)
     assert states(app) == ["unknown", "unknown", "failed"]

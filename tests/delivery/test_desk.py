@@ -181,7 +181,7 @@ def test_a_dry_run_prints_what_the_real_run_sends_to_every_kind_of_reader(app: A
     assert [plain(each) for each in rehearsed.mails] == expected
     assert len(expected) == 6
     with app.db.session() as session:
-        ledger.release(session, [each.id for each in batch], owner="me", not_before=app.now())
+        ledger.release(session, batch, owner="me", not_before=app.now())
     pipeline.deliver(app, issue.id)
     assert accounting(app, issue) == rehearsed.accounting
 

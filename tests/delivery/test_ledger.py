@@ -130,7 +130,7 @@ def test_a_mail_that_was_sent_cannot_become_anything_else(app_on_both: App, issu
 def test_released_deliveries_count_no_attempt(app_on_both: App, issue: Issue) -> None:
     leased = lease(app_on_both, issue)
     with app_on_both.db.session() as session:
-        ledger.release(session, [each.id for each in leased], owner="me", not_before=app_on_both.now())
+        ledger.release(session, leased, owner="me", not_before=app_on_both.now())
     assert {each.attempts for each in lease(app_on_both, issue)} == {1}
 
 
@@ -161,7 +161,7 @@ def test_the_accounting_adds_up_at_every_step(app_on_both: App, issue: Issue, cl
     mark(app_on_both, leased[0])
     assert (now().leased, now().handoff) == (2, 1)
     with app_on_both.db.session() as session:
-        ledger.skip(session, {leased[1].id: SkipReason.NOTHING_NEW}, owner="me", now=clock.at)
+        ledger.skip(session, [(leased[1], SkipReason.NOTHING_NEW)], owner="me", now=clock.at)
     assert now().skipped == {"nothing_new": 1}
     assert now().eligible == 5
 

@@ -476,6 +476,7 @@ def test_the_settings_reach_the_pacing(make_app: Callable[..., App], sqlite_url:
         ("rate_domains", "gmail.com:0", "NEWSLETTER_RATE_DOMAINS: gmail.com:0: the rate is between 0.001"),
         ("rate_domains", "a.example+:5", r"NEWSLETTER_RATE_DOMAINS: a.example\+:5 must name domains"),
         ("warmup", "tomorrow:5", "NEWSLETTER_WARMUP: tomorrow:5 must look like 2026-11-23:200x1.5"),
+        ("warmup", "2026-03-01:5x2,2026-03-02:6x2", "there is another plan for the same relay"),
         ("warmup", "2026-02-30:5x2", "NEWSLETTER_WARMUP: 2026-02-30:5x2 must look like"),
         ("warmup", "2026-02-20:5x20", "NEWSLETTER_WARMUP: 2026-02-20:5x20: at least 1 mail, a growth from 1 to 10"),
     ],
@@ -483,3 +484,11 @@ def test_the_settings_reach_the_pacing(make_app: Callable[..., App], sqlite_url:
 def test_a_limit_that_cannot_be_kept_is_named(setting: str, value: object, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         load(_env_file=None, **{setting: value})
+
+
+def test_a_plan_that_grows_beyond_all_numbers_has_a_cap_on_each_of_its_days() -> None:
+    plan = parse_warm_ups("2026-01-01:1x10:366")["*"]
+    caps = [plan.cap(date(2026, 1, 1) + timedelta(days=day)) for day in range(366)]
+    assert caps[:3] == [1, 10, 100]
+    assert None not in caps
+    assert caps == sorted(caps, key=lambda cap: cap or 0)

@@ -1,7 +1,10 @@
 """What leasing and sweeping ask of the database finds its rows by an index, and stays in its order."""
 
+from collections.abc import Callable
+
 import ledgers
 import pytest
+import sqlalchemy as sa
 from plans import asked
 
 from newsletter.app import App
@@ -37,6 +40,15 @@ def test_what_is_next_is_the_first_of_an_index_on_both_databases(long_past: App)
     with long_past.db.snapshot() as session:
         assert store.due_issues(session, NOW) == [None, ISSUE]
         assert store.oldest_due(session, NOW)
+
+
+def test_no_plan_is_kept_from_when_a_table_was_small(make_app: Callable[..., App], postgresql_url: str) -> None:
+    app = make_app(postgresql_url)
+    for _ in range(20):  # psycopg prepares what it has sent five times, and PostgreSQL then keeps one plan
+        with app.db.session() as session:
+            ledger.settle(session, [], owner="me", now=NOW)
+            kept = session.execute(sa.text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
+    assert kept == 0
 
 
 def test_ending_leases_and_giving_up_look_at_no_old_mail(app: App) -> None:

@@ -4,18 +4,23 @@ import email
 import re
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
 
+import pytest
+import sqlalchemy as sa
 from conftest import ROOT
 from fakes import Clock
 from samples import HOSTILE, add_papers, add_readers, open_and_queue, record
+from sqlmodel import col, select
 
 from newsletter import membership, pipeline
 from newsletter.app import App
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.message import header_text
+from newsletter.delivery.models import Delivery, Mail
 from newsletter.papers.models import MAX_TITLE
 from newsletter.papers.textclean import clean
 from newsletter.rehearsal import rehearse, write_rehearsal
@@ -122,6 +127,25 @@ def test_a_dry_run_never_writes_among_mails_that_were_sent(app: App, clock: Cloc
     write_rehearsal(app, planned, app.settings.outbox_dir)
     assert sent.read_bytes() == before
     assert len(list(app.settings.outbox_dir.rglob("*.eml"))) == 2
+
+
+@pytest.mark.parametrize("topics", ["[[", "[" * 3000, "null", '{"a": 1}', "[1]", "NaN"])
+def test_lists_that_nobody_can_read_cost_their_own_reader_only(app: App, topics: str) -> None:
+    add_papers(app, [record(1)])
+    readers = add_readers(app, 3)
+    with app.db.session() as session:
+        deliveries.queue_notices(
+            session, Mail.WELCOME, dict.fromkeys(readers, "x"), now=app.now(), within=timedelta(days=1)
+        )
+        session.execute(sa.text("UPDATE subscribers SET topics = :topics WHERE id = :id"), {"topics": topics, "id": 2})
+    issue = open_and_queue(app)
+    assert pipeline.deliver(app, issue.id) == 2
+    assert pipeline.deliver(app, None) == 2
+    with app.db.snapshot() as session:
+        accounting = deliveries.accounting(session, issue.id or 0, issue.slot)
+        notices = session.exec(select(Delivery.state).where(col(Delivery.issue_id).is_(None))).all()
+    assert (accounting.sent, accounting.skipped) == (2, {"unprintable": 1})
+    assert sorted(notices) == ["sent", "sent", "skipped"]
 
 
 def test_wishes_that_mean_nothing_any_more_cost_their_own_reader_only(app: App) -> None:

@@ -43,6 +43,19 @@ def deliver(make_app: Callable[..., App], sqlite_url: str) -> Deliver:
     return deliver
 
 
+def test_a_relay_with_a_pace_gets_all_mails_also_where_all_readers_share_a_domain(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer
+) -> None:
+    app = make_app(
+        sqlite_url, smtp_url=smtp.url, now=real_clock.now, rate=200, warmup=f"{real_clock.now().date()}:99x1"
+    )
+    add_papers(app, [record(1, listed_at=app.now())])
+    add_readers(app, 60)
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    assert len(set(smtp.recipients())) == len(smtp.accepted) == 60
+
+
 def test_relays_share_the_mails(deliver: Deliver, smtp: SmtpServer, other: SmtpServer) -> None:
     both_there = Barrier(2)
     first = set[SmtpServer]()
@@ -130,6 +143,13 @@ def test_a_refusal_behind_a_dot_is_asked_for_again_alone(deliver: Deliver, smtp:
         ("smtp://a smtp://b?weight=x", "weight must be a number between 0 and 1000"),
         ("smtp://a?weight=0", "at least one relay needs a weight above 0"),
         ("smtp://a?messages=0", "messages must be a number between 1 and 1000000"),
+        ("smtp://a?connections=2.5", "connections must be a whole number"),
+        ("smtp://a,smtp://b", "must look like"),
+        ("smtp://a,b", "several relays have spaces between them"),
+        ("smtp://a:0", "the port is not a number between 1 and 65535"),
+        ("smtp://a:99999", "the port is not a number between 1 and 65535"),
+        ("smtp://[::1", "must look like"),
+        ("smtp://a/b", "must look like"),
     ],
 )
 def test_relays_that_mean_nothing_are_refused(url: str, what: str) -> None:

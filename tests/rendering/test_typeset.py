@@ -189,3 +189,19 @@ def test_quoted_printable_survives_any_text(text: str) -> None:
     lines = encoded.split(b"\r\n")
     assert max(map(len, lines)) <= 76
     assert not any(line.startswith(b".") for line in lines), "a dot there would have to be doubled"
+
+
+def test_no_line_begins_with_a_dot_or_is_too_long_however_long_a_text_is_and_whatever_it_ends_with() -> None:
+    made, links = edition([paper(1, "A title", "An abstract.")]), Links(SITE.base_url, tracked=False)
+    press = Press(templates().mail("digest"), made, SITE, links)
+    for length in range(1, 160):
+        for end in (".", "..", "é.", ". "):
+            selection = Selection(1, (DigestPick(1, 0.5, "w" * length + end),))
+            done = press.print(made.compose(Preferences(keywords=("k" * min(length, 99),)), selection), TOKENS)
+            for line in (done.text + b"\r\n" + done.html).split(b"\r\n"):
+                assert not line.startswith(b".")
+                assert len(line) <= 76
+    for text in ("a" * 75 + " \nx", "." * 77 + "\t\n", "é" * 30 + " "):
+        encoded = quoted_printable(text)
+        assert quopri.decodestring(encoded).replace(b"\r\n", b"\n") == text.encode()
+        assert max(map(len, encoded.split(b"\r\n"))) <= 76

@@ -145,7 +145,7 @@ def test_every_subscriber_comes_once_by_id_over_many_pages(app_on_both: App) -> 
         ids = [each.id for each in store.every(session)]
         active = [each.state for each in store.every(session, State.ACTIVE)]
         assert store.counts(session) == {"pending": 501, "active": 500, "unsubscribed": 0}
-        assert list(store.by_ids(session, [each or 0 for each in ids])) == ids
+        assert list(store.addressees(session, [each or 0 for each in ids])) == ids
     assert ids == sorted(ids, key=lambda each: each or 0)
     assert len(set(ids)) == 1_001
     assert active == [State.ACTIVE] * 500

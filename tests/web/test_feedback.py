@@ -209,7 +209,7 @@ def test_what_is_muted_never_comes_again_until_that_is_undone(app_on_both: App, 
     assert done.status_code == 200
     assert both.post(path, data={"mutes": ["nodes"]}).status_code == 200, "twice is the same as once"
     with app_on_both.db.snapshot() as session:
-        assert subscribers.by_ids(session, [id_])[id_].mutes == ["nodes"]
+        assert subscribers.get(session, id_).mutes == ["nodes"]
     clock.forward(days=1)
     day(app_on_both, 101)
     assert {each.startswith(PROTEINS) for each in titles(app_on_both, issue(app_on_both))} == {True}
@@ -228,7 +228,7 @@ def test_a_full_list_of_mutes_is_said_and_nothing_is_lost(app_on_both: App, both
     answer = both.post(path, data={"mutes": ["nodes"]})
     assert (answer.status_code, "more than 100 entries" in answer.text) == (400, True)
     with app_on_both.db.snapshot() as session:
-        assert tuple(subscribers.by_ids(session, [id_])[id_].mutes) == mutes
+        assert tuple(subscribers.get(session, id_).mutes) == mutes
         assert session.exec(select(Event)).all() == []
 
 
@@ -249,7 +249,7 @@ def test_an_undo_that_was_not_possible_does_not_say_taken_back(app_on_both: App,
     steering.save(app_on_both, id_, Preferences(mutes=("nodes",), hour=9))
     undone = both.post(path.replace("/mute", "/undo"), data=fields)
     with app_on_both.db.snapshot() as session:
-        assert subscribers.by_ids(session, [id_])[id_].mutes == ["nodes"]
+        assert subscribers.get(session, id_).mutes == ["nodes"]
     assert "as if you had said nothing" not in undone.text
 
 

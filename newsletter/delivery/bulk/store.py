@@ -81,7 +81,7 @@ def _locking(session: Session) -> sa.Select[Any]:
 
     Asked before anything else, so that the statements behind it see who is erased by then.
     """
-    rows = _settled_rows(session)
+    rows = listed(session, "rows", id=BigId)
     return (
         sa.select(sa.literal(1))
         .where(col(Delivery.id) == rows.c.id)
@@ -92,6 +92,12 @@ def _locking(session: Session) -> sa.Select[Any]:
 
 def _settling(session: Session) -> sa.Update:
     rows = _settled_rows(session)
+    accepted = sa.select(col(Attempt.id)).where(
+        col(Attempt.delivery_id) == col(Delivery.id), col(Attempt.outcome) == DeliveryState.SENT
+    )
+    # the late word on an earlier attempt may have come when this one was at its dot
+    before = sa.and_(rows.c.state != DeliveryState.SENT, accepted.correlate(Delivery).exists())
+    state = sa.case((before, DeliveryState.SENT.value), else_=rows.c.state)
     sent = rows.c.state == DeliveryState.SENT
     mine = sa.and_(
         col(Delivery.lease_owner) == sa.bindparam("owner"),
@@ -102,11 +108,11 @@ def _settling(session: Session) -> sa.Update:
         sa.update(Delivery)
         .where(col(Delivery.id) == rows.c.id, sa.or_(mine, sa.and_(sent, ~_one_of(col(Delivery.state), _HAS_IT))))
         .values(
-            state=rows.c.state,
+            state=state,
             skip_reason=None,
             code=rows.c.code,
             reply=_words(rows),
-            done_at=sa.case((rows.c.state != DeliveryState.DEFERRED, _NOW)),
+            done_at=sa.case((state != DeliveryState.DEFERRED, _NOW)),
             handed_at=sa.func.coalesce(col(Delivery.handed_at), sa.case((sent, _NOW))),
             not_before=_NOW,
             lease_owner=None,
@@ -119,8 +125,15 @@ def _settling(session: Session) -> sa.Update:
 def _attempting(session: Session) -> sa.Insert:
     rows = _settled_rows(session)
     made = sa.select(rows.c.id, rows.c.no, _NOW, rows.c.phase, rows.c.state, rows.c.code, _words(rows))
-    # forgotten meanwhile, with whoever it was for: then there is nothing to add to
-    made = made.where(rows.c.id == col(Delivery.id))
+    # what is forgotten, with whoever it was for, has nothing to add to; and what was said already, and its commit's
+    # answer lost, is not said twice
+    said = sa.select(col(Attempt.id)).where(
+        col(Attempt.delivery_id) == rows.c.id,
+        col(Attempt.no) == rows.c.no,
+        col(Attempt.phase) == rows.c.phase,
+        col(Attempt.outcome) == rows.c.state,
+    )
+    made = made.where(rows.c.id == col(Delivery.id), ~said.correlate(rows).exists())
     names = ["delivery_id", "no", "tried_at", "phase", "outcome", "code", "reply"]
     return sa.insert(Attempt).from_select(names, made, include_defaults=False)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -64,8 +63,9 @@ def why_held(kept: Custody, place: str, witness: Witness | None) -> str:
 
 
 def held_why(session: Session) -> str:
-    """Return why nothing is sent, or nothing."""
-    return session.exec(select(Custody.held_why)).first() or ""
+    """Return why nothing is sent, or nothing; also of a copy that has not tried to send yet."""
+    kept = _kept(session)
+    return kept.held_why or why_held(kept, _place(session), _witness(session))
 
 
 def held() -> sa.ColumnElement[bool]:
@@ -137,7 +137,7 @@ def _ask(session: Session, statement: str) -> str:
 
 
 def _file(session: Session) -> Path | None:
-    engine: Any = session.get_bind()
+    engine = session.get_bind().engine  # of a snapshot it is a connection
     if engine.dialect.name != "sqlite" or engine.url.database in {None, "", ":memory:"}:
         return None
     return Path(engine.url.database)

@@ -17,7 +17,7 @@ from newsletter.delivery.ledger import LEASE, attempt_row
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Word
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import ERASED, Subscriber
+from newsletter.subscribers.models import ERASED, Addressee, Subscriber
 
 PATIENCE = timedelta(minutes=15)  # after the handoff mark
 _MOST_COPIES = 3  # that the policy makes by itself; after that a person decides
@@ -219,7 +219,7 @@ def _last(rows: Sequence[Delivery]) -> int:
 
 def _against(session: Session, rows: Sequence[Delivery], now: datetime) -> dict[int, str]:
     """Return why deliveries must not be sent again."""
-    people = subscribers.by_ids(session, [row.subscriber_id for row in rows])
+    people = subscribers.addressees(session, [row.subscriber_id for row in rows])
     barred = subscribers.suppressed(session, [each.email for each in people.values()])
     others = subscribers.suppressed(session, [each.email for each in people.values()], but=ERASED)
     ids = {row.issue_id for row in rows if row.issue_id}
@@ -233,7 +233,7 @@ def _against(session: Session, rows: Sequence[Delivery], now: datetime) -> dict[
     return found
 
 
-def _why_not(row: Delivery, person: Subscriber | None, issue: Issue | None, barred: set[str], now: datetime) -> str:
+def _why_not(row: Delivery, person: Addressee | None, issue: Issue | None, barred: set[str], now: datetime) -> str:
     if row.expires_at <= now:
         return "expired"
     if issue and issue.state == IssueState.CANCELLED:

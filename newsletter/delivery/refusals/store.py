@@ -11,7 +11,7 @@ from newsletter.delivery.models import Attempt, Delivery, DeliveryState
 from newsletter.delivery.retry import Outcome, Phase, refused
 from newsletter.issues.models import Issue
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.models import Addressee, State
 
 _log = logs.get(__name__)
 _REMEMBERED = timedelta(days=90)
@@ -31,7 +31,7 @@ def weigh(session: Session, failed: Sequence[tuple[int, int, Outcome]], now: dat
         if outcome.ours:
             _log.error("mail refused for what it is", delivery=delivery_id, code=outcome.code, reply=outcome.reply)
     weighty = sorted({who for who, _, outcome in failed if outcome.hard or outcome.full})
-    people = subscribers.by_ids(session, weighty)
+    people = subscribers.addressees(session, weighty)
     for who in weighty:
         person = people.get(who)
         if person is None or person.state != State.ACTIVE:
@@ -40,12 +40,11 @@ def weigh(session: Session, failed: Sequence[tuple[int, int, Outcome]], now: dat
             subscribers.suppress(session, person.email, "bounced", now)
             _log.warning("address given up", subscriber=who)
         elif _stays_full(session, who):
-            person.paused_from, person.paused_until = now.date(), (now + _REST).date()
-            session.add(person)
+            subscribers.pause(session, who, now.date(), (now + _REST).date())
             _log.warning("paused, since the mailbox stays full", subscriber=who)
 
 
-def _hard_days(session: Session, person: Subscriber, now: datetime) -> set[date]:
+def _hard_days(session: Session, person: Addressee, now: datetime) -> set[date]:
     """Return the days (UTC) on which an address was refused for good, since a mail was accepted or it was moved to."""
     statement = (
         sa.select(*(col(each) for each in (Attempt.tried_at, Attempt.phase, Attempt.outcome, Attempt.code)))

@@ -12,7 +12,7 @@ import aiosmtplib
 from newsletter.delivery.retry import TIMED_OUT
 from newsletter.delivery.transports.replies import readable
 from newsletter.errors import RelayAwayError
-from newsletter.settings import Relay
+from newsletter.relays import Relay
 
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870, section 4
 

@@ -27,6 +27,10 @@ class Paced:
         """Return the seconds for which a relay must be given nothing at all."""
         return self._pacer.rest(relay, self._now())
 
+    def has_limit(self, outgoing: Outgoing) -> bool:
+        """Return whether mails to this one's domain have a rate of their own."""
+        return bool(self._pacer.rate_of(domain_of(outgoing)))
+
     def turn(self, outgoing: Outgoing, wait: float) -> timedelta:
         """Return until when a mail is put off: those to a domain with a limit one behind the other."""
         domain, now = domain_of(outgoing), self._now()

@@ -7,7 +7,7 @@ from newsletter.delivery.retry import Outcome
 from newsletter.delivery.transports.connection import Connection, Work
 from newsletter.delivery.transports.handshake import shake_hands
 from newsletter.errors import RelayAwayError
-from newsletter.settings import Relay
+from newsletter.relays import Relay
 
 _IDLE_SECONDS = 60.0  # a relay may have closed a connection that was silent for longer
 _FAILURES = 5

@@ -22,7 +22,7 @@ from newsletter.delivery.transports import Marks, Outgoing, Untried
 from newsletter.delivery.transports.connection import Connection
 from newsletter.delivery.transports.paced import Paced, domain_of
 from newsletter.delivery.transports.pool import Pool
-from newsletter.settings import Relay
+from newsletter.relays import Relay
 
 _REFUSALS = 3
 _TICK_SECONDS = 0.25
@@ -185,7 +185,8 @@ class _Run:
                 self._stop(pool.away)
             return
         theirs = sum(domain_of(each) == domain_of(outgoing) for each in self._ready)
-        if wait > _PATIENCE_SECONDS or theirs > self._ahead // 4:
+        # A domain with a limit of its own must not keep the others from being fetched; one without waits for the relay.
+        if wait > _PATIENCE_SECONDS or (theirs > self._ahead // 4 and self._paced.has_limit(outgoing)):
             self._marks.put_off(outgoing, self._paced.turn(outgoing, wait))
         else:
             self._ready.append(outgoing)
