@@ -59,6 +59,7 @@ class App:
     :ivar pacing: whether a mail may go out now.
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
+    :ivar told: alarms that this process has raised, and that still hold.
     :ivar stopping: set when the process is to end: what is under way is finished, no more is begun.
     """
 
@@ -74,6 +75,7 @@ class App:
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
     shelf: Shelf = field(default_factory=Shelf)
+    told: set[str] = field(default_factory=set)
     stopping: Event = field(default_factory=Event)
 
     @cached_property

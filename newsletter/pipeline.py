@@ -181,8 +181,10 @@ def _reap(app: App) -> None:
         deferred, unknown = lapses.reap(session, now)
         expired = lapses.expire(session, now)
         called_off = lapses.call_off(session, now, _CALLED_OFF)
-    if held:
+    if held and held not in app.told:  # once: a worker looks here several times a minute
         _log.error("sending is held", why=held)
+    app.told.clear()
+    app.told.update({held} - {""})
     if deferred or unknown or expired or called_off:
         _log.warning("picked up", deferred=deferred, unknown=unknown, expired=expired, called_off=called_off)
 

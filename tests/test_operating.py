@@ -292,6 +292,21 @@ def test_a_copy_can_be_released_before_it_has_tried_to_send(
     assert accounting(copy, issue).sent == 4
 
 
+def test_a_worker_says_once_that_sending_is_held(
+    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make_app(sqlite_url)
+    issue = queued(app)
+    pipeline.deliver(app, issue.id, limit=1)
+    copy_of(sqlite_url, tmp_path / "copy.db")
+    copy = make_app(f"sqlite:///{tmp_path / 'copy.db'}")
+    logs.configure("INFO")
+    for _ in range(3):
+        pipeline.sweep(copy)
+        pipeline.deliver(copy, issue.id)
+    assert sum("sending is held" in line for line in capsys.readouterr().err.splitlines()) == 1
+
+
 def test_a_dry_run_of_a_paused_issue_sends_nothing_and_says_why(app: App) -> None:
     issue = queued(app)
     operating.change_issue(app, issue.slot, "pause")
