@@ -38,11 +38,10 @@ hypothesis_settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave browser tests out, and say so, where no Chromium is found."""
-    if BROWSER:
-        return
+    """Begin with the browser's tests, which one process does for long; without Chromium leave them out, and say so."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     for item in items:
-        if item.get_closest_marker("browser"):
+        if not BROWSER and item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
 
 
