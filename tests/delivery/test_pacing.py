@@ -413,6 +413,24 @@ def test_a_probe_that_nothing_was_heard_of_is_made_again(
     assert [pacer.take(RELAY, "example.org", clock()) for _ in range(2)] == [0, 1]
 
 
+def test_a_probe_that_ends_without_a_word_of_our_pace_is_made_again_at_once(
+    db_on_both: Database, clock: Clock, pacer_on: Callable[..., Pacer]
+) -> None:
+    here, there = pacer_on(db_on_both), pacer_on(db_on_both)
+    here.take(RELAY, "example.org", clock())
+    here.slow(RELAY, None, clock())
+    here.unheard(RELAY, "example.org", clock())
+    assert here.take(RELAY, "example.org", clock()) == 30, "what was on its way before says nothing"
+    clock.forward(seconds=30)
+    assert [each.take(RELAY, "example.org", clock()) for each in (here, there)] == [0, 1]
+    here.unheard(RELAY, "example.org", clock())  # the connection broke
+    clock.forward(seconds=1)
+    assert [each.take(RELAY, "example.org", clock()) for each in (there, here, there)] == [0, 1, 1], "one probe"
+    there.worked(RELAY, "example.org", clock())
+    clock.forward(seconds=1)
+    assert [each.take(RELAY, "example.org", clock()) for each in (here, there)] == [0, 0]
+
+
 def test_breakers_that_nobody_needs_are_forgotten(db: Database, clock: Clock, pacer_on: Callable[..., Pacer]) -> None:
     pacer = pacer_on(db)
     pacer.slow(RELAY, "example.org", clock())

@@ -98,6 +98,13 @@ class Pacer:
                 self._circuits.worked(_relay(relay), now)
                 self._circuits.worked(_domain(self._name(domain)), now)
 
+    def unheard(self, relay: str, domain: str, now: datetime) -> None:
+        """Note that a mail came to an end that says nothing of our pace, such as a broken connection."""
+        if self._circuits:
+            with self._lock:
+                self._circuits.unheard(_relay(relay), now)
+                self._circuits.unheard(_domain(self._name(domain)), now)
+
     def close(self) -> None:
         """Wait until all is written down, and give back what was not used."""
         self._aside.close()

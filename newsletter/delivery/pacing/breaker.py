@@ -59,6 +59,13 @@ def claimed(breaker: Breaker | None, now: datetime) -> Breaker | None:
     return replace(breaker, probing_until=now + PROBE)
 
 
+def unheard(breaker: Breaker | None, now: datetime) -> Breaker | None:
+    """Return the breaker after a mail came to an end that says nothing of our pace: another probe may be made."""
+    if breaker is None or breaker.closed or now < breaker.until or now >= breaker.probing_until:
+        return breaker
+    return replace(breaker, probing_until=now)
+
+
 def held_open(breaker: Breaker | None, now: datetime, rest: timedelta) -> Breaker:
     """Return the breaker opened for a rest from now on; kept open, it is open since it was opened first."""
     since = breaker.since if breaker is not None and now < breaker.until else now

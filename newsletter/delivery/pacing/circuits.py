@@ -1,6 +1,6 @@
 """The circuit breakers of relays and recipient domains, shared by all processes through the database."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import RLock
@@ -17,6 +17,7 @@ SOON_SECONDS = 0.002
 _CLAIMED_SECONDS = 0.05
 _PROBED = timedelta(seconds=1)
 _PRUNE = timedelta(minutes=10)
+_Change = Callable[[Breaker | None, datetime], Breaker | None]
 
 log = logs.get(__name__)
 
@@ -102,7 +103,7 @@ class Circuits:
         if opened != before:
             log.warning("slowed", what=key, seconds=int(opened.rest.total_seconds()))
             self._breakers[key] = opened
-            self._change(key, now, opened=True)
+            self._change(key, now, breakers.slowed)
 
     def worked(self, key: str, now: datetime) -> None:
         """Note that a mail was accepted."""
@@ -111,7 +112,15 @@ class Circuits:
         if closed is not None and closed != before:
             log.info("works again", what=key)
             self._breakers[key] = closed
-            self._change(key, now, opened=False)
+            self._change(key, now, breakers.worked)
+
+    def unheard(self, key: str, now: datetime) -> None:
+        """Note that a mail came to an end that says nothing of our pace: if it was a probe, it found nothing out."""
+        before = self._breakers.get(key)
+        freed = breakers.unheard(before, now)
+        if freed is not None and freed != before:
+            self._breakers[key] = freed
+            self._change(key, now, breakers.unheard)
 
     def hold_open(self, key: str, now: datetime, rest: timedelta) -> None:
         """Open a breaker for all processes at once, on this thread."""
@@ -124,12 +133,11 @@ class Circuits:
     def _has_probe(self, key: str, now: datetime) -> bool:
         return key in self._probes and now < self._probes[key]
 
-    def _change(self, key: str, now: datetime, *, opened: bool) -> None:
+    def _change(self, key: str, now: datetime, how: _Change) -> None:
         self._changing[key] = self._changing.get(key, 0) + 1
-        self._aside.do(partial(self._write, key, now, opened))
+        self._aside.do(partial(self._write, key, now, how))
 
-    def _write(self, key: str, now: datetime, opened: bool) -> None:
-        how = breakers.slowed if opened else breakers.worked
+    def _write(self, key: str, now: datetime, how: _Change) -> None:
         try:
             with self._db.session() as session:
                 _, after = store.change(session, key, lambda found: how(found, now))

@@ -46,6 +46,8 @@ class Paced:
             self._pacer.worked(relay, domain_of(outgoing), self._now())
         elif outcome.slow:
             self._pacer.slow(relay, domain_of(outgoing) if outcome.slow == "domain" else None, self._now())
+        else:
+            self._pacer.unheard(relay, domain_of(outgoing), self._now())
 
 
 def domain_of(outgoing: Outgoing) -> str:
