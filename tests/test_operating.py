@@ -13,6 +13,7 @@ from fakes import Clock, Session, SmtpServer
 from fastapi.testclient import TestClient
 from samples import add_papers, add_readers, open_and_queue, record
 from sqlmodel import select
+from structlog.testing import capture_logs
 
 from newsletter import clock as real_clock
 from newsletter import logs, operating, pipeline
@@ -253,14 +254,20 @@ def test_a_dump_that_is_restored_into_another_database_starts_held(
     admin.dispose()
 
 
-def test_a_held_database_says_so_everywhere(
-    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path, command_here: Command
-) -> None:
+def copied(make_app: Callable[..., App], sqlite_url: str, folder: Path) -> tuple[Issue, str]:
+    """Send one mail of an issue, and copy the database; return the issue, and the copy's address."""
     app = make_app(sqlite_url)
     issue = queued(app)
     pipeline.deliver(app, issue.id, limit=1)
-    copy_of(sqlite_url, tmp_path / "copy.db")
-    settings = {"database_url": f"sqlite:///{tmp_path / 'copy.db'}", "secret_key": "a key for tests"}
+    copy_of(sqlite_url, folder / "copy.db")
+    return issue, f"sqlite:///{folder / 'copy.db'}"
+
+
+def test_a_held_database_says_so_everywhere(
+    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path, command_here: Command
+) -> None:
+    issue, url = copied(make_app, sqlite_url, tmp_path)
+    settings = {"database_url": url, "secret_key": "a key for tests"}
     status = command_here("status", **settings)  # before it has tried to send anything
     assert (status.returncode, "newsletter deliveries release" in status.stdout) == (3, True)
     sent = command_here("send", "--day", issue.slot, **settings)
@@ -282,29 +289,21 @@ def test_a_held_database_says_so_everywhere(
 def test_a_copy_can_be_released_before_it_has_tried_to_send(
     make_app: Callable[..., App], sqlite_url: str, tmp_path: Path
 ) -> None:
-    app = make_app(sqlite_url)
-    issue = queued(app)
-    pipeline.deliver(app, issue.id, limit=1)
-    copy_of(sqlite_url, tmp_path / "copy.db")
-    copy = make_app(f"sqlite:///{tmp_path / 'copy.db'}")
+    issue, url = copied(make_app, sqlite_url, tmp_path)
+    copy = make_app(url)
     assert operating.release(copy)
     pipeline.deliver(copy, issue.id)
     assert accounting(copy, issue).sent == 4
 
 
-def test_a_worker_says_once_that_sending_is_held(
-    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    app = make_app(sqlite_url)
-    issue = queued(app)
-    pipeline.deliver(app, issue.id, limit=1)
-    copy_of(sqlite_url, tmp_path / "copy.db")
-    copy = make_app(f"sqlite:///{tmp_path / 'copy.db'}")
-    logs.configure("INFO")
-    for _ in range(3):
-        pipeline.sweep(copy)
-        pipeline.deliver(copy, issue.id)
-    assert sum("sending is held" in line for line in capsys.readouterr().err.splitlines()) == 1
+def test_a_worker_says_once_that_sending_is_held(make_app: Callable[..., App], sqlite_url: str, tmp_path: Path) -> None:
+    issue, url = copied(make_app, sqlite_url, tmp_path)
+    copy = make_app(url)
+    with capture_logs() as said:
+        for _ in range(3):
+            pipeline.sweep(copy)
+            pipeline.deliver(copy, issue.id)
+    assert [each["event"] for each in said].count("sending is held") == 1
 
 
 def test_a_dry_run_of_a_paused_issue_sends_nothing_and_says_why(app: App) -> None:
