@@ -1,6 +1,5 @@
 """Tasks: each is one statement, a call of the pipeline's job of the same name."""
 
-import gc
 import multiprocessing
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from newsletter import logs, pipeline
 from newsletter.app import App, build_app
+from newsletter.garbage import keep_what_is_loaded
 from newsletter.settings import load
 from worker.celery import celery
 
@@ -31,7 +31,7 @@ def newsletter() -> App:
     logs.configure(settings.log_level, json=settings.log_json)
     app = with_broker(build_app(settings))
     Thread(target=_stop, args=(app,), name="stop", daemon=True).start()
-    gc.freeze()  # what is loaded by now stays: see `open_app`
+    keep_what_is_loaded()
     return app
 
 

@@ -1,6 +1,5 @@
 """What commands share: opening the application, reading days, showing progress, printing JSON."""
 
-import gc
 import json
 import os
 import sys
@@ -28,6 +27,7 @@ def open_app(*, schema: bool = True, service: bool = False, **overrides: object)
     """
     from newsletter import logs, settings
     from newsletter.app import build_app
+    from newsletter.garbage import keep_what_is_loaded
     from newsletter.migrate import check_schema, require_database
 
     loaded = settings.load(**overrides)
@@ -41,8 +41,7 @@ def open_app(*, schema: bool = True, service: bool = False, **overrides: object)
     try:
         if schema:
             check_schema(app.db)
-        if service:
-            gc.freeze()  # what is loaded by now stays; looking through it again and again costs a tenth of all work
+        keep_what_is_loaded()
         yield app
     finally:
         app.close()

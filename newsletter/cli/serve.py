@@ -1,6 +1,5 @@
 """``newsletter run``, ``serve``, ``worker`` and ``scheduler``."""
 
-import gc
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ import typer
 
 from newsletter.cli.frame import open_app
 from newsletter.errors import NewsletterError
+from newsletter.garbage import keep_what_is_loaded
 
 if TYPE_CHECKING:
     from newsletter.app import App
@@ -93,8 +93,7 @@ def serve_web(app: "App", host: str | None, port: int | None) -> None:
     _on_signal(stop)
     if app.stopping.is_set():
         return
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: looking through all of it again would hold answers up for 0.1 s
+    keep_what_is_loaded()
     typer.echo(f"listening on http://{config.host}:{config.port}", err=True)
     try:
         server.run()

@@ -7,13 +7,13 @@ state it expects, so a worker that lost its lease can change nothing. A mail tha
 brought already is never said to have been left out or to be too late: it is `unknown` again.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -168,7 +168,7 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
         }
         for each in handoffs
     ]
-    values = {"rows": json.dumps(rows), "owner": owner, "until": now + HANDOFF_LEASE, "now": now}
+    values = {"rows": to_json(rows).decode(), "owner": owner, "until": now + HANDOFF_LEASE, "now": now}
     ask, made = session.connection().execute, statements(session)
     if dialect(session) == "postgresql":  # on SQLite whoever writes is alone
         ask(made.locking, values)
@@ -227,7 +227,7 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
         for leased, outcome in settled
     ]
     ask, made = session.connection().execute, statements(session)
-    values = {"rows": json.dumps(rows), "owner": owner, "now": now}
+    values = {"rows": to_json(rows).decode(), "owner": owner, "now": now}
     if dialect(session) == "postgresql":
         ask(made.locking, values)
     ours = {row[0] for row in ask(made.settling, values)}

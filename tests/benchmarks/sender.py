@@ -17,6 +17,7 @@ from types import FrameType
 
 from newsletter import logs, pipeline
 from newsletter.app import build_app
+from newsletter.garbage import keep_what_is_loaded
 from newsletter.settings import Settings
 
 # The innermost module of the product that is named here says which stage a moment belongs to.
@@ -98,6 +99,7 @@ def main(issue_id: int, *, stages: bool) -> None:
     """Deliver and report."""
     logs.configure("ERROR")
     app = build_app(Settings(_env_file=None))
+    keep_what_is_loaded()
     begun = time.perf_counter()
     pipeline.deliver(app, issue_id, limit=_FIRST)
     first = time.perf_counter() - begun

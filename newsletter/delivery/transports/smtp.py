@@ -221,6 +221,8 @@ class _Run:
         self._loop.call_soon(self._dispatch)
 
     def _pool_of(self, connection: Connection) -> Pool:
+        if len(self._pools) == 1:
+            return self._pools[0]
         return next((pool for pool in self._pools if connection in pool.connections), self._pools[0])
 
     def _may_go_on(self) -> bool:
