@@ -67,7 +67,8 @@ def rehearse(
         found: dict[int, Prepared | SkipReason] = {}
         while len(found) < len(waiting) and (limit is None or _mails(found) < limit):
             size = app.batch if limit is None else min(app.batch, limit - _mails(found))
-            found |= desk.prepare(session, waiting[len(found) : len(found) + size], {}, now)
+            readers = waiting[len(found) : len(found) + size]
+            found |= desk.prepare(session, readers, deliveries.kept_selections(session, issue_id, readers), now)
     reaped = sum(each.state == DeliveryState.LEASED for each in queue)
     before = replace(before, leased=before.leased - reaped, deferred=before.deferred + reaped)
     states = {

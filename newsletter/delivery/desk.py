@@ -1,6 +1,6 @@
 """One issue on the printers' desk: what each reader gets of it, chosen and printed. Reads, never writes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from newsletter.subscribers.models import Addressee, State, Subscriber
 from newsletter.subscribers.preferences import Cadence, Preferences
 
 _log = logs.get(__name__)
+_NO_TOKENS: Mapping[int, int] = {}  # a dry run has no deliveries
 _SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the listing's own day began
 
 
@@ -79,18 +80,22 @@ class Desk:
         return {id_: paper for each in self._settings.values() for id_, paper in each.edition.papers.items()}
 
     def prepare(
-        self, session: Session, subscriber_ids: Sequence[int], tokens: dict[int, int], now: datetime
+        self,
+        session: Session,
+        subscriber_ids: Sequence[int],
+        kept: Mapping[int, dict[str, Any]],
+        now: datetime,
+        tokens: Mapping[int, int] = _NO_TOKENS,
     ) -> dict[int, Prepared | SkipReason]:
         """Return each subscriber's mail, or why there is none.
 
-        :param tokens: by subscriber, the delivery whose id the links carry; selections kept by earlier
-            attempts of the same issue are sent again as they were.
+        :param kept: by subscriber, the selection of an earlier attempt, which is sent again as it was.
+        :param tokens: by subscriber, the delivery whose id the links carry.
         """
         people = subscribers.addressees(session, subscriber_ids)
         wishes: dict[int, Preferences] = {}
         found = _not_to_mail(session, people, subscriber_ids, self.issue.day, wishes)
         readers = [people[each] for each in subscriber_ids if each not in found]
-        kept = store.kept_selections(session, self.issue.id or 0, [person.id for person in readers])
         for (span, since), group in self._by_edition(session, readers, wishes).items():
             setting = self._setting(session, span, since)
             selections = self._selections(session, setting, group, wishes, kept)
@@ -133,7 +138,7 @@ class Desk:
         setting: "_Setting",
         readers: Sequence[Addressee],
         wishes: dict[int, Preferences],
-        kept: dict[int, dict[str, Any]],
+        kept: Mapping[int, dict[str, Any]],
     ) -> list[Selection]:
         edition = setting.edition
         ids = [person.id for person in readers]

@@ -30,7 +30,8 @@ def print_digests(
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch, and the deliveries that get none, with the reason."""
     deliveries = {each.subscriber_id: each.id for each in leased}
-    prepared = desk.prepare(session, list(deliveries), deliveries, now)
+    kept = {each.subscriber_id: each.selection for each in leased if each.selection}
+    prepared = desk.prepare(session, list(deliveries), kept, now, deliveries)
     outgoing: list[Outgoing] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:

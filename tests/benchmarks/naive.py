@@ -46,7 +46,8 @@ def prepared(app: App, issue_id: int, mails: int) -> tuple[Edition, list[tuple[i
         draft = issues.draft(session, issue.day, app.now(), app.settings.window)
         due = session.exec(select(Delivery).where(Delivery.issue_id == issue_id).limit(mails)).all()
         readers = {each.subscriber_id: each.id or 0 for each in due}
-        found = Desk(session, draft, app.identity, app.templates).prepare(session, list(readers), readers, app.now())
+        desk = Desk(session, draft, app.identity, app.templates)
+        found = desk.prepare(session, list(readers), {}, app.now(), readers)
         chosen = [(readers[who], each) for who, each in found.items() if isinstance(each, Prepared)]
         return issues.edition(session, draft), chosen
 

@@ -176,7 +176,7 @@ def test_a_dry_run_prints_what_the_real_run_sends_to_every_kind_of_reader(app: A
     batch = lease(app, issue, limit=99)
     with app.db.snapshot() as session:
         ids = [each.subscriber_id for each in batch]
-        real = _desk(app, session, issue.id or 0).prepare(session, ids, {each: each for each in ids}, app.now())
+        real = _desk(app, session, issue.id or 0).prepare(session, ids, {}, app.now(), {each: each for each in ids})
     expected = [plain(each) for each in real.values() if isinstance(each, Prepared)]
     assert [plain(each) for each in rehearsed.mails] == expected
     assert len(expected) == 6
