@@ -2,8 +2,8 @@
 
 ``pull`` brings papers in. ``tick`` looks whose hour has come: ``open_issue`` freezes the day's window,
 ``queue`` writes down who is due. ``deliver`` leases a batch, ranks it, prints it and hands it over, until
-nothing is left to do now. ``sweep`` picks up what was left lying, ``tidy`` throws away what is over. Readers join,
-steer and leave in between.
+nothing is left to do now. ``sweep`` picks up what was left lying, ``tidy`` throws away what is over,
+``learn`` sees by night what is liked together. Readers join, steer and leave in between.
 ``rehearse`` is the same run without its last step.
 """
 
@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
-from newsletter import logs, membership, operating, pulling, retention
+from newsletter import learning, logs, membership, operating, pulling, retention
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
@@ -50,6 +50,7 @@ def _quiet(_number: int) -> None:
 def pull(app: App) -> None:
     """Pull, on schedule, what is worth asking the sources for now."""
     pulling.pull_recent(app)
+    learning.place_new(app)
 
 
 def draft(app: App, session: Session, day: date, now: datetime) -> Draft:
@@ -165,6 +166,11 @@ def sweep(app: App) -> list[int | None]:
     for issue_id in due:
         app.wake(issue_id)
     return due
+
+
+def learn(app: App) -> None:
+    """Learn by night what is common in the archive, and what readers like together."""
+    learning.learn(app)
 
 
 def tidy(app: App) -> None:

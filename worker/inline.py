@@ -24,6 +24,7 @@ def running(app: App) -> Iterator[App]:
             "tick": pipeline.tick,
             "sweep": pipeline.sweep,
             "tidy": pipeline.tidy,
+            "learn": pipeline.learn,
         }
 
         def call(name: str) -> None:

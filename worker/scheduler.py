@@ -17,6 +17,8 @@ SCHEDULE = {
     "tick": CronTrigger(second=0, timezone="UTC"),
     "sweep": IntervalTrigger(seconds=30, timezone="UTC"),
     "tidy": CronTrigger(minute="10,40", timezone="UTC"),
+    # Most issues are over by then, and the next ones not open yet; what is fresh is not made again.
+    "learn": CronTrigger(hour="3,15", minute=25, timezone="UTC"),
 }
 
 
@@ -30,7 +32,11 @@ def scheduled(call: Callable[[str], None]) -> Iterator[BackgroundScheduler]:
     )
     for name, trigger in SCHEDULE.items():
         scheduler.add_job(call, trigger, args=[name], id=name)
-    for name in ("pull", "sweep"):  # at once: what was missed while nothing ran, and what an earlier process left
+    for name in (
+        "pull",
+        "sweep",
+        "learn",
+    ):  # at once: what was missed while nothing ran, and what an earlier process left
         scheduler.add_job(call, args=[name])
     scheduler.start()
     try:

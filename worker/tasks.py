@@ -70,6 +70,12 @@ def sweep() -> None:
     pipeline.sweep(newsletter())
 
 
+@celery.task(name="newsletter.learn", acks_late=True)
+def learn() -> None:
+    """Learn from the archive and from what readers like."""
+    pipeline.learn(newsletter())
+
+
 @celery.task(name="newsletter.tidy", acks_late=True)
 def tidy() -> None:
     """Remind, and forget what is over."""

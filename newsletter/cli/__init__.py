@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from newsletter import __version__
-from newsletter.cli import deliveries, demo, issues, pull, send, serve, setup, status, subscribers
+from newsletter.cli import deliveries, demo, evaluate, issues, pull, send, serve, setup, status, subscribers
 from newsletter.errors import NewsletterError
 
 cli = typer.Typer(
@@ -20,7 +20,12 @@ cli = typer.Typer(
 )
 for room in (demo, setup, pull, send, status, serve):
     room.register(cli)
-for name, group in (("subscribers", subscribers), ("issues", issues), ("deliveries", deliveries)):
+for name, group in (
+    ("subscribers", subscribers),
+    ("issues", issues),
+    ("deliveries", deliveries),
+    ("evaluate", evaluate),
+):
     cli.add_typer(group.cli, name=name)
 
 

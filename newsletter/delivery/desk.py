@@ -13,6 +13,7 @@ from newsletter.delivery import store
 from newsletter.delivery.models import Mail, SkipReason
 from newsletter.issues import store as issues
 from newsletter.issues.compose import DigestPick, Edition, Reader, Selection, Span
+from newsletter.issues.learned import store as learned
 from newsletter.issues.models import Issue
 from newsletter.issues.store import Draft
 from newsletter.papers import store as papers
@@ -149,8 +150,8 @@ class Desk:
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
         fresh = [person for person in readers if (person.id) not in kept]
-        rated = issues.rated(session, [person.id for person in fresh])
-        nobody = issues.NO_RATINGS
+        rated = learned.rated(session, [each.id for each in fresh], self.issue.model_id, edition.pool)
+        nobody = learned.NO_RATINGS
         chosen = edition.choose(
             [
                 Reader(wishes[each.id], seen.get(each.id, frozenset()) | said.papers, said.rated)

@@ -1,7 +1,7 @@
 """One reader's selection within an issue: what is in it and what it says about itself. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, auto
 from functools import lru_cache
@@ -11,9 +11,11 @@ from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
 from newsletter.papers.textclean import bare, clean, shorten, teaser
 from newsletter.papers.trending import Signals, trending
+from newsletter.ranking.coread import Factors
 from newsletter.ranking.phrases import key_phrases
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
+from newsletter.ranking.statistics import Statistics
 from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 from newsletter.subscribers.topics import phrases
@@ -77,12 +79,25 @@ class Reader:
     rated: tuple[Rated, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What ranking knows beside the papers themselves.
+
+    :ivar statistics: how common terms are in the archive.
+    :ivar factors: by paper, where co-reading puts it.
+    """
+
+    statistics: Statistics | None = None
+    factors: Mapping[int, Factors] = field(default_factory=dict)
+
+
 class Edition:
     """An issue's candidates, prepared once for all its readers.
 
     :param news: why something is missing, one line for each source.
     :param span: over more than a day, how old a paper is counts for nothing.
     :param since: the first day that was missed; `Span.CATCH_UP` needs it.
+    :param knowledge: what ranking has learnt before.
     """
 
     def __init__(
@@ -94,6 +109,7 @@ class Edition:
         *,
         span: Span = Span.DAY,
         since: date | None = None,
+        knowledge: Knowledge | None = None,
     ) -> None:
         self.day = day
         self.news = tuple(news)
@@ -104,8 +120,13 @@ class Edition:
         self._titles: dict[int, str] = {}
         self._talk = {each.paper_id: _talk(each) for each in known}
         trends = [each.trend for each in known] if span is Span.DAY else _ageless(known, day)
+        learned = knowledge or Knowledge()
         self.pool = Pool(
-            [_document(self.papers[each.paper_id], trend) for each, trend in zip(known, trends, strict=True)]
+            [
+                _document(self.papers[each.paper_id], trend, learned.factors.get(each.paper_id))
+                for each, trend in zip(known, trends, strict=True)
+            ],
+            learned.statistics,
         )
 
     def choose(self, readers: Sequence[Reader]) -> list[Selection]:
@@ -241,9 +262,9 @@ def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interest
     )
 
 
-def _document(paper: Paper, trend: float) -> Document:
+def _document(paper: Paper, trend: float, factors: Factors | None) -> Document:
     body = "\n".join((paper.abstract or paper.summary, "; ".join(paper.keywords)))
-    return Document(paper.id or 0, paper.title, body, tuple(paper.authors), tuple(paper.categories), trend)
+    return Document(paper.id or 0, paper.title, body, tuple(paper.authors), tuple(paper.categories), trend, factors)
 
 
 def _ranked_by(preferences: Preferences, selection: Selection) -> str:

@@ -34,6 +34,8 @@ class Issue(SQLModel, table=True):
     """The mail-out of one local day; its window ``[window_start, window_end)`` is frozen when it opens.
 
     :ivar news: what was missing when it opened, one line for each source, in words for readers.
+    :ivar statistics_id: the text statistics that it is ranked by, if there were any.
+    :ivar model_id: the co-reading model likewise.
     :ivar accounting: where its readers stood when their mails began to be dropped.
     """
 
@@ -48,6 +50,12 @@ class Issue(SQLModel, table=True):
     window_end: dt.datetime = Field(sa_type=UTCDateTime)
     opened_at: dt.datetime = Field(sa_type=UTCDateTime)
     news: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    statistics_id: int | None = Field(
+        default=None, sa_column=sa.Column(sa.ForeignKey("text_statistics.id", ondelete="SET NULL"))
+    )
+    model_id: int | None = Field(
+        default=None, sa_column=sa.Column(sa.ForeignKey("coread_models.id", ondelete="SET NULL"))
+    )
     kept: str = Kept.EVERYTHING
     accounting: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
 

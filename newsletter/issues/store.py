@@ -10,22 +10,18 @@ from sqlmodel import Session, col, select
 from newsletter import logs
 from newsletter.db import insert
 from newsletter.issues.cadence import Group, window
-from newsletter.issues.compose import Edition, Span
+from newsletter.issues.compose import Edition, Knowledge, Span
+from newsletter.issues.learned import store as learned
 from newsletter.issues.models import Issue, IssueCandidate, IssueState
 from newsletter.papers import store as papers
-from newsletter.papers.models import Paper, VoteCount
+from newsletter.papers.models import VoteCount
 from newsletter.papers.trending import Signals, trending
-from newsletter.ranking.types import Rated
 from newsletter.subscribers.models import State, Subscriber
-from newsletter.subscribers.ratings import store as ratings
-from newsletter.subscribers.ratings.models import Said
 
 _log = logs.get(__name__)
 FURTHEST_BACK = timedelta(days=28)  # for who was away: what is older is not news any more
 _WEEK = timedelta(days=7)
 _MOST = 5_000  # papers in an edition of several weeks
-_WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
-_MOST_RATED = 200  # the newest that one reader said: older taste fades
 _LATELY = timedelta(hours=36)  # older votes say nothing about how fast they grow now
 
 
@@ -35,17 +31,6 @@ class Draft:
 
     issue: Issue
     candidates: tuple[IssueCandidate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ratings:
-    """What a reader said of papers, as the ranker sees it, and which papers these are."""
-
-    rated: tuple[Rated, ...] = ()
-    papers: frozenset[int] = frozenset()
-
-
-NO_RATINGS = Ratings()
 
 
 def slot(day: date) -> str:
@@ -77,7 +62,17 @@ def draft(session: Session, day: date, now: datetime, length: timedelta, news: S
         Signals(each.listed_at, each.upvotes, each.comments, each.stars, _gained(looks.get(each.id or 0, ()), now))
         for each in listed
     ]
-    issue = Issue(slot=slot(day), day=day, window_start=start, window_end=end, opened_at=now, news=list(news))
+    statistics_id, model_id = learned.newest(session)
+    issue = Issue(
+        slot=slot(day),
+        day=day,
+        window_start=start,
+        window_end=end,
+        opened_at=now,
+        news=list(news),
+        statistics_id=statistics_id,
+        model_id=model_id,
+    )
     rows = [
         IssueCandidate(
             issue_id=0,
@@ -218,7 +213,9 @@ def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date
     elif span is Span.WEEK and issue.day - _WEEK < issue.window_start.date():
         chosen = _listed_since(session, issue, issue.day - _WEEK)
     found = papers.by_ids(session, [each.paper_id for each in chosen])
-    return Edition(issue.day, chosen, found, issue.news, span=span, since=since)
+    placed = learned.factors(session, issue.model_id, found)
+    knowledge = Knowledge(learned.statistics(session, issue.statistics_id), placed)
+    return Edition(issue.day, chosen, found, issue.news, span=span, since=since, knowledge=knowledge)
 
 
 def _listed_since(session: Session, issue: Issue, since: date) -> tuple[IssueCandidate, ...]:
@@ -231,26 +228,3 @@ def _listed_since(session: Session, issue: Issue, since: date) -> tuple[IssueCan
         )
         for each in listed[:_MOST]
     )
-
-
-def rated(session: Session, subscriber_ids: Sequence[int]) -> dict[int, Ratings]:
-    """Return what readers said of papers, newest first."""
-    said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids).items()}
-    known = papers.by_ids(session, {each.paper_id for words in said.values() for each in words if each.paper_id})
-    return {
-        who: Ratings(
-            tuple(
-                as_rated(each.title, each.text, known.get(each.paper_id or 0), _WEIGHTS[Said(each.said)])
-                for each in words
-            ),
-            frozenset(each.paper_id for each in words if each.paper_id),
-        )
-        for who, words in said.items()
-    }
-
-
-def as_rated(title: str, text: str, paper: Paper | None, weight: float = 1.0) -> Rated:
-    """Return a paper as the ranker sees it; what we know of it beats what a reader pasted."""
-    if paper is not None:
-        return Rated(paper.title, f"{paper.title}\n{paper.abstract or paper.summary}", weight)
-    return Rated(title, f"{title}\n{text}", weight)

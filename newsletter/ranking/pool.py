@@ -1,19 +1,19 @@
 """The day's candidates, prepared once and then shared by all readers. Pure."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import hypot
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.text import STOP, every_word, name_key, stem, words
-from newsletter.ranking.types import Document, Interest
-from newsletter.ranking.vocabulary import Text, Vector, Vocabulary
+from newsletter.ranking.likeness import Likeness
+from newsletter.ranking.statistics import Statistics, Vector, statistics
+from newsletter.ranking.terms import Text, count, term
+from newsletter.ranking.text import STOP, every_word, name_key, stem
+from newsletter.ranking.types import Document, Interest, Rows, finite
 
 Mask = NDArray[np.bool_]
 Kind = Literal["interest", "author", "category"]
@@ -40,9 +40,13 @@ class Pool:
     """Candidate papers as TF-IDF vectors over stems and pairs of stems.
 
     Papers stand in the order hottest first, then by id, so that equal scores always end the same way.
+
+    :param archive: says which terms are common; without one the papers themselves do.
+    :ivar likeness: of the papers to those that readers rated.
+    :ivar common: by paper, its cosine with the average paper of the archive: what says little about anybody.
     """
 
-    def __init__(self, documents: Sequence[Document]) -> None:
+    def __init__(self, documents: Sequence[Document], archive: Statistics | None = None) -> None:
         self.documents = sorted(documents, key=lambda document: (-document.trend, document.id))
         self.ids = np.array([document.id for document in self.documents], dtype=np.int64)
         self.trend = np.array([document.trend for document in self.documents], dtype=np.float64)
@@ -53,8 +57,13 @@ class Pool:
         self._raw = [f"{document.title}\n{document.body}".casefold() for document in self.documents]
         self._authors = [{name_key(name) for name in document.authors} for document in self.documents]
         self._categories = [{name_key(name) for name in document.categories} for document in self.documents]
-        self._vocabulary = Vocabulary([(document.title, document.body) for document in self.documents])
-        self._papers_with = sparse.csr_array(self._vocabulary.matrix.T.tocsr())
+        counted = count([(document.title, document.body) for document in self.documents])
+        self._archive = archive or statistics(counted)
+        self._columns = np.unique(counted.terms)
+        self.matrix = self._archive.vectors(counted).over(self._columns)
+        self._papers_with = sparse.csr_array(self.matrix.T.tocsr())
+        self.common = self.matrix @ self._archive.average_over(self._columns) * self._archive.certainty
+        self.likeness = Likeness(self._cosines, _factors(self.documents))
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
 
@@ -74,29 +83,16 @@ class Pool:
 
     def match(self, interest: Interest) -> Vector:
         """Return the cosine of an interest with each paper, 0 to 1: its phrases' unit vectors, added up."""
-        vector: dict[int, float] = defaultdict(float)
-        for phrase in interest.phrases:
-            for column, value in zip(*self._vocabulary.phrase(words(phrase)), strict=True):
-                vector[int(column)] += float(value)
-        length = hypot(*vector.values()) or 1.0
-        cosines = np.zeros(len(self))
-        for column, value in vector.items():
-            held = slice(*self._papers_with.indptr[column : column + 2])
-            cosines[self._papers_with.indices[held]] += value / length * self._papers_with.data[held]
+        phrases = self._archive.vectors(count([(phrase, "") for phrase in interest.phrases]))
+        vector = np.asarray(phrases.over(self._columns).sum(axis=0))
+        length = float(np.linalg.norm(vector)) or 1.0
+        cosines: Vector = np.minimum(self.matrix @ vector / length, 1.0)
         return cosines
 
-    def vectors(self, texts: Sequence[Text]) -> sparse.csr_array:
-        """Return (texts, terms): each text as if it were a paper of the pool, at length 1, or 0 if it is like none."""
-        return self._vocabulary.vectors(texts)
-
-    def cosines(self, vectors: sparse.csr_array) -> Vector:
-        """Return (vectors, papers) for vectors over the pool's terms that have length 1."""
-        found: Vector = (vectors @ self._papers_with).toarray()
-        return found
-
-    def cosines_at(self, columns: Sequence[int], vectors: sparse.csr_array) -> Vector:
-        """Return (vectors, columns): the same for the papers in some columns only."""
-        found: Vector = (vectors @ self._vocabulary.matrix[list(columns)].T.tocsr()).toarray()
+    def _cosines(self, texts: Sequence[Text]) -> Rows:
+        """Return (texts, papers), the cosines of texts with the papers."""
+        vectors = self._archive.vectors(count(texts)).over(self._columns)
+        found: Rows = np.minimum((vectors @ self._papers_with).toarray(), 1.0).astype(np.float32)
         return found
 
     def mentions(self, phrase: str) -> Mask:
@@ -121,15 +117,25 @@ class Pool:
 
     def _suspects(self, stems: Sequence[str]) -> Iterable[int]:
         """Return the only papers that may hold all these stems: those with the rarest of them."""
-        columns = [self._vocabulary.stem_column(each) for each in stems if each not in _STOP_STEMS]
-        if not columns:
+        telling = np.array([term(each) for each in stems if each not in _STOP_STEMS], dtype=np.uint32)
+        if not len(telling):
             return range(len(self))
-        starts = self._papers_with.indptr
-        held = [slice(starts[column], starts[column + 1]) for column in columns if column is not None]
-        if len(held) < len(columns):
+        if not np.isin(telling, self._columns).all():
             return ()
+        starts = self._papers_with.indptr
+        held = [slice(starts[column], starts[column + 1]) for column in np.searchsorted(self._columns, telling)]
         rarest = min(held, key=lambda each: int(each.stop - each.start))
         return [int(paper) for paper in self._papers_with.indices[rarest]]
+
+
+def _factors(documents: Sequence[Document]) -> Rows:
+    """Return (papers, dimensions); what has none, or of another size, is like nothing."""
+    size = max((len(each.factors) for each in documents if each.factors is not None), default=0)
+    found = np.zeros((len(documents), size), dtype=np.float32)
+    for row, each in zip(found, documents, strict=True):
+        if each.factors is not None and len(each.factors) == size:
+            row[:] = finite(each.factors)
+    return found
 
 
 def _has(names: Sequence[set[str]], wanted: str) -> Mask:

@@ -1,21 +1,26 @@
-"""Scores for a batch of readers in one matrix product. Pure."""
+"""Scores for a batch of readers in a few matrix products. Pure."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from newsletter.ranking.pool import Kind, Mask, Pool
-from newsletter.ranking.profile import Profiles, profiles
-from newsletter.ranking.types import Interest, Wish
-from newsletter.ranking.vocabulary import Vector
+from newsletter.ranking.statistics import Vector
+from newsletter.ranking.taste import taste
+from newsletter.ranking.types import Interest, Look, Rated, Wish
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
 _WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
+_OWN_WORDS, _MANY_LIKES = 1.0, 30.0  # the more a reader likes, the less their keywords are needed
+_STRONG = 3.0  # standard deviations above the day's papers, as good as a weak match of a keyword
+_NOTHING = 1e-9  # what is left when likes and dislikes cancel out is noise
 _COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
-_LIKENESS = _WEAK / (_SURE - _COMMON)  # a paper on the subject of what the reader likes is no weak match
+_DISLIKED = _WEAK / (_SURE - _COMMON)
 _T = TypeVar("_T", bound=Hashable)
 _Feature = tuple[Kind, str | Interest]
 
@@ -30,7 +35,9 @@ class Scores:
     :ivar matches: (features, papers), how well each paper answers.
     :ivar holds: (features, papers), whether the paper plainly holds what was asked for.
     :ivar labels: a feature's name in the readers' words, by feature.
-    :ivar profiles: what the readers rated.
+    :ivar likes: (readers, looked at), what each reader likes, as rows of `look`.
+    :ivar look: rated papers against the pool.
+    :ivar titles: by row of `look`.
     """
 
     values: Vector
@@ -38,15 +45,17 @@ class Scores:
     matches: Vector
     holds: Mask
     labels: list[str]
-    profiles: Profiles
+    likes: sparse.csr_array
+    look: Look
+    titles: Mapping[int, str]
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     """Score every paper of the pool for every reader.
 
-    ``relevance = W · C`` with W (readers by distinct features) saying who wants what and C (features by
-    papers) how well each paper answers; each distinct feature is looked at once for the whole batch. What the
-    readers rated counts as one feature more, which no two readers share.
+    ``named = W · C`` with W (readers by distinct features) saying who wants what and C (features by papers) how well
+    each paper answers; ``taste`` is the same of what they like, in standard deviations over the pool. Each distinct
+    wish and each distinct liked paper is looked at once, for all who share it.
     """
     features: list[_Feature] = [
         *(("interest", each) for each in _distinct(wishes, lambda wish: wish.interests.wanted)),
@@ -58,14 +67,25 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     shape = len(features), len(pool)
     matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
     holds = np.array([each.holds for each in answers], dtype=bool).reshape(shape)
-    rated = profiles(pool, wishes)
-    relevance = _relative(wanted @ matches + _alike(rated.likeness))
-    wants = ((np.diff(wanted.indptr) > 0) | rated.likes)[:, None]
+    likes, dislikes, look, titles = _said(pool, wishes)
+    count = likes.sum(axis=1)
+    fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
+    liked = _WEAK / _STRONG * np.maximum(taste(likes, look, pool.common), 0.0)
+    relevance = _relative((wanted @ matches) * fading[:, None] + liked - _disliked(dislikes, look))
+    wants = ((np.diff(wanted.indptr) > 0) | (count > 0))[:, None]
     mixed = _RELEVANCE * relevance + np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     values[_barred(pool, wishes)] = -np.inf
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    return Scores(values, wanted, matches, holds, labels, rated)
+    return Scores(values, wanted, matches, holds, labels, likes, look, titles)
+
+
+def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector | float:
+    """Return what each paper loses for being plainly like a disliked one."""
+    if not dislikes.nnz:
+        return 0.0
+    found: Vector = _DISLIKED * (dislikes @ np.maximum(look.text.astype(np.float64) - _COMMON, 0.0))
+    return found
 
 
 def _asked(wish: Wish) -> list[_Feature]:
@@ -77,10 +97,24 @@ def _asked(wish: Wish) -> list[_Feature]:
     ]
 
 
-def _alike(likeness: Vector) -> Vector:
-    """Return what likeness to rated papers adds to relevance, or takes from it."""
-    distinct: Vector = np.sign(likeness) * np.maximum(np.abs(likeness) - _COMMON, 0.0)
-    return _LIKENESS * distinct
+def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look, dict[int, str]]:
+    """Return (readers, looked at) likes and dislikes, both above 0, and what they are about."""
+    weights = [_weights(wish.interests.rated) for wish in wishes]
+    papers = {each.key: each for wish in wishes for each in wish.interests.rated}
+    look, place = pool.likeness.look(list(papers.values()))
+    row = dict(zip(papers, place, strict=True))
+    signed = _rows([{row[key]: weight for key, weight in each.items()} for each in weights], len(look.text))
+    titles = {row[key]: each.label for key, each in papers.items()}
+    return signed.maximum(0).tocsr(), (-signed).maximum(0).tocsr(), look, titles
+
+
+def _weights(rated: Sequence[Rated]) -> dict[str, float]:
+    """Return what a reader's words on each paper come to, without what cancels out."""
+    several: dict[str, list[float]] = {}
+    for each in rated:
+        several.setdefault(each.key, []).append(each.weight)
+    sums = {key: fsum(weights) for key, weights in several.items()}
+    return {key: weight for key, weight in sums.items() if abs(weight) > _NOTHING}
 
 
 def _relative(relevance: Vector) -> Vector:
@@ -113,9 +147,20 @@ def _distinct(wishes: Sequence[Wish], get: Callable[[Wish], Sequence[_T]]) -> li
 
 
 def _membership(groups: Sequence[Sequence[_T]], universe: Sequence[_T]) -> sparse.csr_array:
-    """Return (groups, universe) with 1 where a group holds a member."""
+    """Return (groups, universe) with 1 where a group holds a member; a row's columns stand as in its group."""
     place = {member: column for column, member in enumerate(universe)}
     columns = [[place[member] for member in dict.fromkeys(group)] for group in groups]
-    indptr = np.concatenate([[0], np.cumsum([len(each) for each in columns])]).astype(np.int64)
     indices = np.array([column for each in columns for column in each], dtype=np.int64)
-    return sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=(len(groups), len(universe)))
+    return sparse.csr_array((np.ones(len(indices)), indices, _starts(columns)), shape=(len(groups), len(universe)))
+
+
+def _rows(rows: Sequence[Mapping[int, float]], width: int) -> sparse.csr_array:
+    """Return sparse rows whose columns stand in order: sums of floating numbers depend on it."""
+    pairs = [sorted(row.items()) for row in rows]
+    indices = np.array([column for each in pairs for column, _ in each], dtype=np.int64)
+    values = np.array([value for each in pairs for _, value in each], dtype=np.float64)
+    return sparse.csr_array((values, indices, _starts(pairs)), shape=(len(rows), width))
+
+
+def _starts(rows: Sequence[Sequence[object]]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum([len(each) for each in rows])]).astype(np.int64)

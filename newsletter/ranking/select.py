@@ -9,6 +9,7 @@ from newsletter.ranking.score import Scores, score
 from newsletter.ranking.types import Pick, Wish
 
 _MAX_MATCHED = 3
+_ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
 _NEVER = float("-inf")
 
 
@@ -31,7 +32,7 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         found = zip(columns[reader][: wish.limit], best[reader], strict=False)
         chosen = {column: max(0.0, value) for column, value in found if value > _NEVER}
         chosen = {column: value for column, value in chosen.items() if value >= wish.bar}
-        resembled = scores.profiles.resembled(pool, reader, list(chosen))
+        resembled = reasons.resembled(reader, list(chosen))
         matched = reasons.matched(reader, chosen)
         told = zip(chosen.items(), matched, resembled, strict=True)
         picks.append(tuple([Pick(ids[column], value, *why) for (column, value), *why in told]))
@@ -51,6 +52,24 @@ class _Reasons:
         wanted = self._wanted[self._starts[reader] : self._starts[reader + 1]]
         holding = [(each, self._holding[each]) for each in wanted]
         return [self._named([each for each, held in holding if column in held], column) for column in columns]
+
+    def resembled(self, reader: int, columns: Sequence[int]) -> list[tuple[str, ...]]:
+        """Return for each of these papers the title of the liked one that speaks most for it, if one does."""
+        scores = self._scores
+        held = slice(scores.likes.indptr[reader], scores.likes.indptr[reader + 1])
+        liked = scores.likes.indices[held]
+        if not len(liked) or not columns:
+            return [() for _ in columns]
+        alike = scores.look.text[liked[:, None], list(columns)]
+        told = np.where(alike >= _ALIKE, np.round(scores.likes.data[held][:, None] * alike, 6), 0.0)
+        best = self._first(told, liked)
+        return [(scores.titles[int(liked[row])],) if told[row, place] > 0 else () for place, row in enumerate(best)]
+
+    def _first(self, told: np.ndarray, liked: np.ndarray) -> list[int]:
+        """Return the row of each column's largest value; of equal ones that of the first title."""
+        titles = [self._scores.titles[int(each)] for each in liked]
+        order = sorted(range(len(titles)), key=titles.__getitem__)
+        return [order[int(place)] for place in told[order].argmax(axis=0)]
 
     def _named(self, features: list[int], column: int) -> tuple[str, ...]:
         labels = self._scores.labels

@@ -1,7 +1,12 @@
 """What goes into ranking and what comes out. Pure."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +14,7 @@ class Document:
     """A candidate paper as the ranker sees it.
 
     :ivar trend: 0 (cold) to 1 (hot).
+    :ivar factors: where co-reading puts it, if it knows it.
     """
 
     id: int
@@ -17,6 +23,7 @@ class Document:
     authors: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     trend: float = 0.5
+    factors: Rows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +39,22 @@ class Rated:
     """A paper that a reader said something about.
 
     :ivar label: its title.
-    :ivar text: its title and abstract.
+    :ivar text: its title, and on the lines below it its abstract; ``None`` where the pool has looked at it already.
     :ivar weight: above 0 liked, below 0 disliked; finite.
+    :ivar key: what makes it the same paper for all who rated it.
+    :ivar factors: where co-reading puts it, if it knows it.
     """
 
     label: str
-    text: str
+    text: str | None
     weight: float
+    key: str = ""
+    factors: Rows | None = None
+
+    def __post_init__(self) -> None:
+        """Give a paper without a key its text as one."""
+        if not self.key:
+            object.__setattr__(self, "key", f"{self.label}\n{self.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +95,21 @@ class Pick(NamedTuple):
     score: float
     matched: tuple[str, ...] = ()
     resembles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Papers rated by a batch of readers, against the pool.
+
+    :ivar text: (rated, papers), cosines of their texts, 0 to 1.
+    :ivar coread: (rated, papers), cosines of their factors, -1 to 1; 0 where one has none.
+    """
+
+    text: Rows
+    coread: Rows
+
+
+def finite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values with 0 for what is no number."""
+    found: NDArray[Any] = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return found

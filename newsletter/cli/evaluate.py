@@ -1,0 +1,98 @@
+"""``newsletter evaluate``: how good the ranking is."""
+
+import csv
+import json
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from newsletter.errors import InputError
+
+if TYPE_CHECKING:
+    from newsletter.ranking.benchmark import Library
+
+_MOST = 200  # papers of a reader's full ranking
+cli = typer.Typer(help="How good the ranking is.", no_args_is_help=True)
+
+
+@cli.command()
+def rank(
+    archive: Path = typer.Option(..., exists=True, dir_okay=False, help="JSON lines: id, title, abstract."),
+    new: Path = typer.Option(..., exists=True, dir_okay=False, help="The same, of the papers to be ranked."),
+    subscribers: Path = typer.Option(..., exists=True, dir_okay=False, help="JSON lines: id, likes, keywords."),
+    others: Path | None = typer.Option(None, exists=True, dir_okay=False, help="Other readers' likes."),
+    days: Path | None = typer.Option(None, exists=True, dir_okay=False, help="JSON: for each day its papers."),
+    out: Path = typer.Option(..., dir_okay=False, help="CSV: subscriber, day, paper, rank, score."),
+) -> None:
+    """Rank a benchmark's files by the code that ranks a real issue."""
+    from newsletter.ranking.benchmark import Bench
+
+    papers, fresh = _papers(archive), _papers(new)
+    readers = list(_libraries(subscribers, papers))
+    calendar = _days(days, fresh) if days else {}
+    bench = Bench(papers, fresh, readers, list(_libraries(others, papers)) if others else [])
+    rows = chain(bench.everything(_MOST), *(bench.digests(day, ids) for day, ids in calendar.items()))
+    partial = out.with_name(f".{out.name}.part")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("subscriber", "day", "paper", "rank", "score"))
+        writer.writerows(rows)
+    partial.replace(out)  # half a ranking must not be scored
+    typer.echo(f"{len(readers)} readers, {len(fresh)} new papers, {len(calendar)} days: {out}")
+
+
+def _papers(path: Path) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for where, row in _lines(path):
+        id_ = _text(where, row, "id")
+        if not id_ or id_ in found:
+            raise InputError(f"{where}: {'no id' if not id_ else f'a second paper {id_}'}")
+        found[id_] = _text(where, row, "title"), _text(where, row, "abstract")
+    return found
+
+
+def _libraries(path: Path, known: dict[str, tuple[str, str]]) -> "Iterator[Library]":
+    from newsletter.ranking.benchmark import Library
+
+    for where, row in _lines(path):
+        likes, keywords = row.get("likes") or [], row.get("keywords") or []
+        if not isinstance(likes, list) or not isinstance(keywords, list):
+            raise InputError(f"{where}: likes and keywords are lists")
+        # what is not in the archive says nothing: its text is not known
+        liked = dict.fromkeys(str(each) for each in likes if str(each) in known)
+        yield Library(_text(where, row, "id"), tuple(liked), tuple(map(str, keywords)))
+
+
+def _days(path: Path, known: dict[str, tuple[str, str]]) -> dict[str, list[str]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        days = {str(day): [str(each) for each in ids] for day, ids in found.items()}
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise InputError(f"{path}: no JSON object of days with their papers") from exc
+    for day, ids in days.items():
+        if strange := [each for each in ids if each not in known]:
+            raise InputError(f"{path}: day {day} has a paper {strange[0]} that is not among the new ones")
+    return days
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise InputError(f"{path}, line {number}: no JSON object")
+                    yield f"{path}, line {number}", row
+        except ValueError as exc:
+            raise InputError(f"{path}: no JSON lines: {exc}") from exc
+
+
+def _text(where: str, row: dict[str, Any], name: str) -> str:
+    value = row.get(name) or ""
+    if not isinstance(value, str | int):
+        raise InputError(f"{where}: {name} is no text")
+    return str(value)

@@ -1,0 +1,212 @@
+"""All SQL about what ranking learns from, and what it has learnt."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlmodel import Session, col, select
+
+from newsletter.db import chunks, insert
+from newsletter.issues.learned.models import CoreadModel, PaperFactors, TextStatistics
+from newsletter.issues.models import Issue
+from newsletter.papers import store as papers
+from newsletter.papers.models import Paper
+from newsletter.ranking.coread import Factors
+from newsletter.ranking.pool import Pool
+from newsletter.ranking.statistics import Statistics
+from newsletter.ranking.types import Rated
+from newsletter.subscribers.models import State, Subscriber
+from newsletter.subscribers.ratings import store as ratings
+from newsletter.subscribers.ratings.models import Rating, Said
+
+_CHUNK = 500
+_WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
+_LIKES = (Said.LIKED, Said.MORE)
+_MOST_RATED = ratings.MAX_RATINGS  # the newest
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What a reader said of papers, as the ranker sees it, and which papers these are."""
+
+    rated: tuple[Rated, ...] = ()
+    papers: frozenset[int] = frozenset()
+
+
+NO_RATINGS = Ratings()
+
+
+def newest(session: Session) -> tuple[int | None, int | None]:
+    """Return the ids of the newest text statistics and of the newest co-reading model, as far as there are any."""
+    return tuple(session.scalar(sa.select(sa.func.max(each))) for each in (col(TextStatistics.id), col(CoreadModel.id)))  # type: ignore[return-value]
+
+
+def made_at(session: Session) -> datetime | None:
+    """Return when text statistics were made last."""
+    return session.scalar(sa.select(sa.func.max(col(TextStatistics.made_at))))
+
+
+def statistics(session: Session, id_: int | None) -> Statistics | None:
+    """Return text statistics, if they are still there."""
+    packed = session.scalar(sa.select(col(TextStatistics.packed)).where(col(TextStatistics.id) == id_)) if id_ else None
+    return Statistics.from_bytes(packed) if packed else None
+
+
+def factors(session: Session, model_id: int | None, paper_ids: Collection[int]) -> dict[int, NDArray[np.float32]]:
+    """Return where a model puts papers, by paper; those it does not know are left out."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for chunk in chunks(sorted(paper_ids), _CHUNK) if model_id else ():
+        of = col(PaperFactors.model_id) == model_id, col(PaperFactors.paper_id).in_(chunk)
+        for paper_id, packed in session.execute(sa.select(PaperFactors.paper_id, PaperFactors.packed).where(*of)):  # type: ignore[call-overload]
+            found[paper_id] = unpack(packed)
+    return found
+
+
+def keep_statistics(session: Session, made: Statistics, now: datetime) -> int:
+    """Keep new text statistics; return their id."""
+    row = TextStatistics(made_at=now, papers=made.papers, packed=made.to_bytes())
+    session.add(row)
+    session.flush()
+    return row.id or 0
+
+
+def keep_model(session: Session, readers: int, liked: int, now: datetime) -> int:
+    """Keep a new co-reading model; return its id."""
+    row = CoreadModel(made_at=now, readers=readers, papers=liked)
+    session.add(row)
+    session.flush()
+    return row.id or 0
+
+
+def keep_factors(session: Session, model_id: int, found: Mapping[int, Factors], *, liked: bool) -> None:
+    """Write down where a model puts papers, unless somebody else has just done so."""
+    rows = [
+        {"model_id": model_id, "paper_id": paper_id, "packed": pack(each), "liked": liked}
+        for paper_id, each in found.items()
+    ]
+    statement = insert(session, PaperFactors).on_conflict_do_nothing(index_elements=["model_id", "paper_id"])
+    for chunk in chunks(rows, _CHUNK):
+        session.execute(statement, chunk)
+
+
+def listed_since(session: Session, since: datetime, model_id: int | None = None) -> list[Paper]:
+    """Return the papers listed since an instant, by id.
+
+    :param model_id: only those that this model has not placed yet.
+    """
+    statement = select(Paper).where(col(Paper.listed_at) >= since).order_by(col(Paper.id))
+    if model_id is not None:
+        of = col(PaperFactors.model_id) == model_id, col(PaperFactors.paper_id) == col(Paper.id)
+        statement = statement.where(~sa.select(col(PaperFactors.paper_id)).where(*of).exists())
+    return list(session.exec(statement))
+
+
+def liked_ids(session: Session, model_id: int) -> list[int]:
+    """Return the papers that a model was learnt from, by id."""
+    of = col(PaperFactors.model_id) == model_id, col(PaperFactors.liked)
+    return list(session.scalars(sa.select(col(PaperFactors.paper_id)).where(*of).order_by(col(PaperFactors.paper_id))))
+
+
+def likes(session: Session, readers: int | None = None) -> NDArray[np.int64]:
+    """Return (likes, 2), who likes which paper: of those who get our mails, for papers that we know.
+
+    :param readers: no more than the first so many.
+    """
+    theirs = (
+        sa.select(col(Rating.subscriber_id), col(Rating.paper_id))
+        .join(Subscriber, col(Subscriber.id) == col(Rating.subscriber_id))
+        .where(col(Subscriber.state) == State.ACTIVE, col(Rating.taken_back_at).is_(None))
+        .where(col(Rating.said).in_(_LIKES), col(Rating.paper_id).is_not(None))
+    )
+    if readers is not None:
+        first = theirs.with_only_columns(col(Rating.subscriber_id)).distinct().order_by(col(Rating.subscriber_id))
+        theirs = theirs.where(col(Rating.subscriber_id).in_(first.limit(readers)))
+    ordered = theirs.order_by(col(Rating.subscriber_id), col(Rating.paper_id)).execution_options(yield_per=10_000)
+    found = [np.array(some, dtype=np.int64) for some in session.execute(ordered).partitions()]
+    return np.concatenate([np.zeros((0, 2), dtype=np.int64), *found])
+
+
+def texts(session: Session, paper_ids: Iterable[int]) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yield titles and abstracts, in the order of the ids."""
+    for chunk in chunks(list(paper_ids), _CHUNK):
+        found = papers.by_ids(session, chunk)
+        for paper_id in chunk:
+            if paper_id in found:
+                yield paper_id, (found[paper_id].title, found[paper_id].abstract or found[paper_id].summary)
+        session.expunge_all()
+
+
+def newest_ids(session: Session, listed_since: datetime, most: int) -> list[int]:
+    """Return the ids of the papers listed since an instant, the newest ones first."""
+    listed = col(Paper.listed_at) >= listed_since, col(Paper.same_as).is_(None)
+    statement = sa.select(col(Paper.id)).where(*listed).order_by(col(Paper.listed_at).desc(), col(Paper.id).desc())
+    return list(session.scalars(statement.limit(most)))
+
+
+def drop_old(session: Session, opened_before: datetime) -> None:
+    """Delete what is neither the newest nor kept by an issue that may still be sent."""
+    for model, kept in ((TextStatistics, col(Issue.statistics_id)), (CoreadModel, col(Issue.model_id))):
+        id_ = col(model.id)
+        last = session.scalar(sa.select(sa.func.max(id_)))
+        in_use = sa.select(kept).where(col(Issue.opened_at) >= opened_before, kept.is_not(None))
+        session.execute(sa.delete(model).where(id_ != last, id_.not_in(in_use)))
+
+
+def rated(
+    session: Session, subscriber_ids: Sequence[int], model_id: int | None, pool: Pool | None = None
+) -> dict[int, Ratings]:
+    """Return what readers said of papers, newest first.
+
+    :param model_id: the co-reading model of the pool that they are to be ranked in.
+    :param pool: what it has looked at already is given without its text.
+    """
+    said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids).items()}
+    words = [each for theirs in said.values() for each in theirs]
+    keys = {_identity(each.key, each.title, each.text, each.paper_id) for each in words}
+    lacking = pool.likeness.lacks(keys) if pool else keys
+    ids = {each.paper_id for each in words if each.paper_id and (not each.title or f"#{each.paper_id}" in lacking)}
+    known, places = papers.by_ids(session, ids), factors(session, model_id, ids)
+
+    def seen(each: Rating) -> Rated:
+        id_, weight = each.paper_id or 0, _WEIGHTS[Said(each.said)]
+        if id_ and id_ not in known:
+            return Rated(each.title, None, weight, f"#{id_}")
+        return as_rated(each.key, each.title, each.text, known.get(id_), weight, places.get(id_))
+
+    return {
+        who: Ratings(tuple(map(seen, theirs)), frozenset(each.paper_id for each in theirs if each.paper_id))
+        for who, theirs in said.items()
+    }
+
+
+def as_rated(
+    key: str,
+    title: str,
+    text: str,
+    paper: Paper | None,
+    weight: float = 1.0,
+    placed: NDArray[np.float32] | None = None,
+) -> Rated:
+    """Return a paper as the ranker sees it; what we know of it beats what a reader pasted."""
+    identity = _identity(key, title, text, paper.id if paper else None)
+    if paper is None:
+        return Rated(title, f"{title}\n{text}", weight, identity)
+    return Rated(title or paper.title, f"{paper.title}\n{paper.abstract or paper.summary}", weight, identity, placed)
+
+
+def _identity(key: str, title: str, text: str, paper_id: int | None) -> str:
+    """Return what makes a rated paper the same for all; what somebody pasted that we do not know is theirs alone."""
+    return f"#{paper_id}" if paper_id else f"{key}\n{title}\n{text}"
+
+
+def pack(values: NDArray[np.float32]) -> bytes:
+    """Return factors as they are kept."""
+    return values.astype("<f2").tobytes()
+
+
+def unpack(packed: bytes) -> NDArray[np.float32]:
+    """Return what `pack` packed."""
+    return np.frombuffer(packed, dtype="<f2").astype(np.float32)

@@ -1,0 +1,68 @@
+"""Rated papers against a pool: each looked at once, whoever rated it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from newsletter.ranking import likeness
+from newsletter.ranking.pool import Pool
+from newsletter.ranking.select import select
+from newsletter.ranking.types import Document, Interests, Rated, Wish
+
+HERE, THERE = np.array([1, 0], dtype=np.float32), np.array([0, 1], dtype=np.float32)
+POOL = (
+    Document(1, "Enzymes", "fold", trend=0.2, factors=HERE),
+    Document(2, "Agents", "use tools", trend=0.9, factors=THERE),
+    Document(3, "Knots", "", trend=0.5),
+)
+WORDLESS = Rated("Unrelated words", "Unrelated words\n", 1.0, "#7", HERE)
+
+
+def picks(pool: Pool, *rated: Rated) -> list[int]:
+    return [pick.paper_id for pick in select(pool, [Wish(Interests(rated=rated), 9)])[0]]
+
+
+def test_what_is_liked_together_comes_first_without_a_word_in_common() -> None:
+    assert picks(Pool(POOL), WORDLESS)[0] == 1
+    assert picks(Pool(POOL), Rated("Unrelated", "Unrelated\n", 1.0, "#8", THERE))[0] == 2
+    assert picks(Pool(POOL), Rated("Unrelated", "Unrelated\n", 1.0, "#8")) == picks(Pool(POOL)) == [2, 3, 1]
+
+
+def test_a_paper_that_was_looked_at_needs_no_text_any_more() -> None:
+    pool = Pool(POOL)
+    liked = Rated("Folding enzymes", "Folding enzymes\n", 1.0, "#7")
+    assert pool.likeness.lacks(["#7", "#8"]) == {"#7", "#8"}
+    first = picks(pool, liked)
+    assert pool.likeness.lacks(["#7", "#8"]) == {"#8"}
+    assert picks(pool, Rated("Folding enzymes", None, 1.0, "#7")) == first
+    with pytest.raises(LookupError, match="#8"):
+        picks(pool, Rated("Never seen", None, 1.0, "#8"))
+
+
+def test_what_there_is_no_room_for_is_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "_KEPT_BYTES", 2 * 4 * len(POOL) * 3)  # three rated papers
+    pool = Pool(POOL)
+    rated = [Rated(f"Enzymes {n}", f"Enzymes {n}\nfold", 1.0, f"#{n}") for n in range(7)]
+    everything = picks(pool, *rated)
+    assert pool.likeness.lacks(each.key for each in rated) == {each.key for each in rated}
+    assert picks(pool, *rated[:2]) == everything
+    assert picks(pool, *rated) == everything
+    assert pool.likeness.lacks(["#0", "#1"]) == set()
+
+
+@pytest.mark.parametrize("factors", [np.array([np.nan, np.inf]), np.zeros(2), np.ones(9), np.zeros(0)])
+def test_factors_that_make_no_sense_count_for_nothing(factors: np.ndarray) -> None:
+    strange = Document(4, "Strange", "", trend=0.1, factors=factors.astype(np.float32))
+    pool = Pool((*POOL, strange))
+    assert set(picks(pool, WORDLESS)) == {1, 2, 3, 4}
+    assert set(picks(pool, Rated("Odd", "Odd\n", 1.0, "#9", factors.astype(np.float32)))) == {1, 2, 3, 4}
+
+
+def test_several_may_look_at_once() -> None:
+    pool, alone = Pool(POOL), Pool(POOL)
+    rated = [Rated(f"On enzymes {n}", f"On enzymes {n}\n", 1.0, f"#{n}") for n in range(100)]
+    batches = [tuple(rated[first : first + 40]) for first in range(60)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda batch: picks(pool, *batch), batches))
+    assert found == [picks(alone, *batch) for batch in batches]
