@@ -75,8 +75,9 @@ def placed(
 def _called(likes: sparse.csr_array, cosines: sparse.csr_array, common: Vector, known: Factors) -> Factors:
     """Return (new papers, dimensions): the mean direction of the readers who call for each paper most."""
     readers = at_length_1(np.asarray(likes @ known, dtype=np.float64))
-    given: Vector = likes.sum(axis=1)[:, None].astype(np.float64)
-    wanted: Vector = deviations((likes @ cosines.T).toarray() - CENTRED * given * common, given * TEXT_SPREAD)
+    given = likes.sum(axis=1, dtype=np.float32)[:, None]
+    called = (likes @ cosines.T).toarray().astype(np.float32) - np.float32(CENTRED) * given * common.astype(np.float32)
+    wanted = deviations(called, given * np.float32(TEXT_SPREAD))
     most = min(_CALLED, len(wanted))
     first = np.argpartition(-wanted, most - 1, axis=0)[:most] if most else np.zeros((0, len(common)), dtype=np.int64)
     weights = np.maximum(np.take_along_axis(wanted, first, axis=0), 0.0)

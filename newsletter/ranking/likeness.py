@@ -13,6 +13,7 @@ import numpy as np
 from newsletter.ranking.terms import Text
 from newsletter.ranking.types import Look, Rated, Rows, finite
 
+_STEPS = 2**12
 _KEPT_BYTES = 48 * 2**20
 
 
@@ -63,7 +64,7 @@ class Likeness:
         for number, each in enumerate(rated):
             if each.factors is not None and len(each.factors) == own.shape[1]:
                 own[number] = finite(each.factors)
-        return Look(text, own @ self._factors.T)
+        return Look(_coarse(text), _coarse(own @ self._factors.T))
 
     def _keep(self, new: Iterable[str], found: Look) -> None:
         fresh = [(number, key) for number, key in enumerate(new) if key not in self._place]
@@ -77,6 +78,12 @@ class Likeness:
             self._kept = grown
         self._kept.text[first:last], self._kept.coread[first:last] = found.text[rows], found.coread[rows]
         self._place |= {key: first + number for number, (_, key) in enumerate(fresh)}
+
+
+def _coarse(cosines: Rows) -> Rows:
+    """Return cosines in steps so large that 32 bits hold the exact sum of a thousand, in whatever order they come."""
+    steps: Rows = np.round(cosines * _STEPS) / np.float32(_STEPS)
+    return steps
 
 
 def _split(text: str) -> Text:

@@ -29,11 +29,11 @@ class Answer:
     """What the papers of a pool are to one wish.
 
     :ivar matches: by paper, how well it answers, 0 to 1.
-    :ivar holds: by paper, whether it plainly holds what was asked for.
+    :ivar held: the columns of the papers that plainly hold what was asked for.
     """
 
     matches: Vector
-    holds: Mask
+    held: frozenset[int]
 
 
 class Pool:
@@ -62,7 +62,8 @@ class Pool:
         self._columns = np.unique(counted.terms)
         self.matrix = self._archive.vectors(counted).over(self._columns)
         self._papers_with = sparse.csr_array(self.matrix.T.tocsr())
-        self.common = self.matrix @ self._archive.average_over(self._columns) * self._archive.certainty
+        common = self.matrix @ self._archive.average_over(self._columns) * self._archive.certainty
+        self.common: Rows = common.astype(np.float32)
         self.likeness = Likeness(self._cosines, _factors(self.documents))
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
@@ -77,9 +78,9 @@ class Pool:
     def _look(self, kind: Kind, what: str | Interest) -> Answer:
         if isinstance(what, Interest):
             held = [self.mentions(phrase) for phrase in what.phrases]
-            return Answer(self.match(what), np.any(held, axis=0) if held else np.zeros(len(self), bool))
+            return Answer(self.match(what), _columns(np.any(held, axis=0)) if held else frozenset())
         holds = self.written_by(what) if kind == "author" else self.filed_under(what)
-        return Answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), holds)
+        return Answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), _columns(holds))
 
     def match(self, interest: Interest) -> Vector:
         """Return the cosine of an interest with each paper, 0 to 1: its phrases' unit vectors, added up."""
@@ -120,10 +121,11 @@ class Pool:
         telling = np.array([term(each) for each in stems if each not in _STOP_STEMS], dtype=np.uint32)
         if not len(telling):
             return range(len(self))
-        if not np.isin(telling, self._columns).all():
+        columns = np.searchsorted(self._columns, telling)
+        if columns.max() >= len(self._columns) or (self._columns[columns] != telling).any():
             return ()
         starts = self._papers_with.indptr
-        held = [slice(starts[column], starts[column + 1]) for column in np.searchsorted(self._columns, telling)]
+        held = [slice(starts[column], starts[column + 1]) for column in columns]
         rarest = min(held, key=lambda each: int(each.stop - each.start))
         return [int(paper) for paper in self._papers_with.indices[rarest]]
 
@@ -136,6 +138,10 @@ def _factors(documents: Sequence[Document]) -> Rows:
         if each.factors is not None and len(each.factors) == size:
             row[:] = finite(each.factors)
     return found
+
+
+def _columns(holds: Mask) -> frozenset[int]:
+    return frozenset(np.flatnonzero(holds).tolist())
 
 
 def _has(names: Sequence[set[str]], wanted: str) -> Mask:

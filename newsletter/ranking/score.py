@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -12,13 +12,13 @@ from scipy import sparse
 from newsletter.ranking.pool import Kind, Mask, Pool
 from newsletter.ranking.statistics import Vector
 from newsletter.ranking.taste import taste
-from newsletter.ranking.types import Interest, Look, Rated, Wish
+from newsletter.ranking.types import Interest, Look, Wish
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
 _WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
 _OWN_WORDS, _MANY_LIKES = 1.0, 30.0  # the more a reader likes, the less their keywords are needed
 _STRONG = 3.0  # standard deviations above the day's papers, as good as a weak match of a keyword
-_NOTHING = 1e-9  # what is left when likes and dislikes cancel out is noise
+_NOTHING = 1e-6  # what is left when likes and dislikes cancel out is noise
 _COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
 _DISLIKED = _WEAK / (_SURE - _COMMON)
 _T = TypeVar("_T", bound=Hashable)
@@ -33,7 +33,7 @@ class Scores:
         -inf where the paper must not be sent.
     :ivar wishes: (readers, features), what each reader asked for.
     :ivar matches: (features, papers), how well each paper answers.
-    :ivar holds: (features, papers), whether the paper plainly holds what was asked for.
+    :ivar held: by feature, the columns of the papers that plainly hold what was asked for.
     :ivar labels: a feature's name in the readers' words, by feature.
     :ivar likes: (readers, looked at), what each reader likes, as rows of `look`.
     :ivar look: rated papers against the pool.
@@ -43,7 +43,7 @@ class Scores:
     values: Vector
     wishes: sparse.csr_array
     matches: Vector
-    holds: Mask
+    held: list[frozenset[int]]
     labels: list[str]
     likes: sparse.csr_array
     look: Look
@@ -66,7 +66,6 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     answers = [pool.answer(kind, what) for kind, what in features]
     shape = len(features), len(pool)
     matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
-    holds = np.array([each.holds for each in answers], dtype=bool).reshape(shape)
     likes, dislikes, look, titles = _said(pool, wishes)
     count = likes.sum(axis=1)
     fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
@@ -77,14 +76,14 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     values[_barred(pool, wishes)] = -np.inf
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    return Scores(values, wanted, matches, holds, labels, likes, look, titles)
+    return Scores(values, wanted, matches, [each.held for each in answers], labels, likes, look, titles)
 
 
 def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector | float:
     """Return what each paper loses for being plainly like a disliked one."""
     if not dislikes.nnz:
         return 0.0
-    found: Vector = _DISLIKED * (dislikes @ np.maximum(look.text.astype(np.float64) - _COMMON, 0.0))
+    found: Vector = _DISLIKED * (dislikes @ np.maximum(look.text - np.float32(_COMMON), 0)).astype(np.float64)
     return found
 
 
@@ -98,23 +97,32 @@ def _asked(wish: Wish) -> list[_Feature]:
 
 
 def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look, dict[int, str]]:
-    """Return (readers, looked at) likes and dislikes, both above 0, and what they are about."""
-    weights = [_weights(wish.interests.rated) for wish in wishes]
-    papers = {each.key: each for wish in wishes for each in wish.interests.rated}
-    look, place = pool.likeness.look(list(papers.values()))
-    row = dict(zip(papers, place, strict=True))
-    signed = _rows([{row[key]: weight for key, weight in each.items()} for each in weights], len(look.text))
+    """Return (readers, looked at) likes and dislikes, both above 0, and what they are about.
+
+    What readers said of one paper in several words adds up; what cancels out was never said.
+    """
+    said = [wish.interests.rated for wish in wishes]
+    flat = list(chain.from_iterable(said))
+    papers = dict(zip([each.key for each in flat], flat, strict=True))
+    look, places = pool.likeness.look(list(papers.values()))
+    row = dict(zip(papers, places, strict=True))
+    values = np.array([each.weight for each in flat], dtype=np.float64)
+    indices = np.array([row[each.key] for each in flat], dtype=np.int64)
+    signed = sparse.csr_array((values, indices, _starts(said)), shape=(len(wishes), len(look.text)))
+    signed.sum_duplicates()
+    signed.data[np.abs(signed.data) < _NOTHING] = 0.0
+    signed.eliminate_zeros()
     titles = {row[key]: each.label for key, each in papers.items()}
-    return signed.maximum(0).tocsr(), (-signed).maximum(0).tocsr(), look, titles
+    likes, dislikes = (_positive(each) for each in (signed, -signed))
+    return likes, dislikes, look, titles
 
 
-def _weights(rated: Sequence[Rated]) -> dict[str, float]:
-    """Return what a reader's words on each paper come to, without what cancels out."""
-    several: dict[str, list[float]] = {}
-    for each in rated:
-        several.setdefault(each.key, []).append(each.weight)
-    sums = {key: fsum(weights) for key, weights in several.items()}
-    return {key: weight for key, weight in sums.items() if abs(weight) > _NOTHING}
+def _positive(rows: sparse.csr_array) -> sparse.csr_array:
+    """Return rows without what is below 0, in 32 bits: see `Likeness`."""
+    values = np.maximum(rows.data, 0.0).astype(np.float32)
+    found = sparse.csr_array((values, rows.indices.copy(), rows.indptr.copy()), shape=rows.shape)
+    found.eliminate_zeros()
+    return found
 
 
 def _relative(relevance: Vector) -> Vector:
@@ -152,14 +160,6 @@ def _membership(groups: Sequence[Sequence[_T]], universe: Sequence[_T]) -> spars
     columns = [[place[member] for member in dict.fromkeys(group)] for group in groups]
     indices = np.array([column for each in columns for column in each], dtype=np.int64)
     return sparse.csr_array((np.ones(len(indices)), indices, _starts(columns)), shape=(len(groups), len(universe)))
-
-
-def _rows(rows: Sequence[Mapping[int, float]], width: int) -> sparse.csr_array:
-    """Return sparse rows whose columns stand in order: sums of floating numbers depend on it."""
-    pairs = [sorted(row.items()) for row in rows]
-    indices = np.array([column for each in pairs for column, _ in each], dtype=np.int64)
-    values = np.array([value for each in pairs for _, value in each], dtype=np.float64)
-    return sparse.csr_array((values, indices, _starts(pairs)), shape=(len(rows), width))
 
 
 def _starts(rows: Sequence[Sequence[object]]) -> NDArray[np.int64]:

@@ -1,16 +1,20 @@
 """From scores to picks, each with its reason. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import Scores, score
+from newsletter.ranking.statistics import Vector
 from newsletter.ranking.types import Pick, Wish
 
 _MAX_MATCHED = 3
 _ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
-_NEVER = float("-inf")
+_NEVER, _LOWEST = float("-inf"), -1e9
+_TIE = 5e-7  # less than half the last decimal of a value
 
 
 def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
@@ -22,21 +26,38 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     if not wishes or not len(pool):
         return [() for _ in wishes]
     scores = score(pool, wishes)
-    # The pool stands hottest first, so a stable sort breaks ties as promised.
-    order = np.argsort(-scores.values, axis=1, kind="stable")[:, : max(wish.limit for wish in wishes)]
+    order = _best(scores.values, max(wish.limit for wish in wishes))
     # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
     columns, best = order.tolist(), np.take_along_axis(scores.values, order, axis=1).tolist()
+    chosen = []
+    for wish, theirs, values in zip(wishes, columns, best, strict=True):
+        found = zip(theirs[: wish.limit], values, strict=False)
+        chosen.append([(column, max(0.0, value)) for column, value in found if value > _NEVER])
+        if wish.bar:
+            chosen[-1] = [each for each in chosen[-1] if each[1] >= wish.bar]
     ids, reasons = pool.ids.tolist(), _Reasons(scores)
-    picks = []
-    for reader, wish in enumerate(wishes):
-        found = zip(columns[reader][: wish.limit], best[reader], strict=False)
-        chosen = {column: max(0.0, value) for column, value in found if value > _NEVER}
-        chosen = {column: value for column, value in chosen.items() if value >= wish.bar}
-        resembled = reasons.resembled(reader, list(chosen))
-        matched = reasons.matched(reader, chosen)
-        told = zip(chosen.items(), matched, resembled, strict=True)
-        picks.append(tuple([Pick(ids[column], value, *why) for (column, value), *why in told]))
-    return picks
+    resembled = reasons.resembled([[column for column, _ in each] for each in chosen])
+    return [
+        tuple(
+            [
+                Pick(ids[column], value, matched, next(resembled))
+                for (column, value), matched in zip(theirs, reasons.matched(reader, theirs), strict=True)
+            ]
+        )
+        for reader, theirs in enumerate(chosen)
+    ]
+
+
+def _best(values: Vector, most: int) -> NDArray[np.int64]:
+    """Return the columns of each row's largest values, largest first; the pool stands hottest first, and so do ties."""
+    papers = values.shape[1]
+    # values have six decimals: what is taken off for the place decides only between equal ones
+    told = np.where(values == _NEVER, _LOWEST, values) - np.arange(papers) * (_TIE / papers)
+    some = np.argpartition(-told, min(most, papers) - 1, axis=1)[:, :most] if 0 < most < papers else None
+    if some is None:
+        return np.argsort(-told, axis=1, kind="stable")[:, :most]
+    order = np.argsort(-np.take_along_axis(told, some, axis=1), axis=1)
+    return np.take_along_axis(some, order, axis=1)
 
 
 class _Reasons:
@@ -44,36 +65,51 @@ class _Reasons:
 
     def __init__(self, scores: Scores) -> None:
         self._scores = scores
-        self._holding = [frozenset(np.flatnonzero(row).tolist()) for row in scores.holds]
         self._starts, self._wanted = scores.wishes.indptr.tolist(), scores.wishes.indices.tolist()
 
-    def matched(self, reader: int, columns: Iterable[int]) -> list[tuple[str, ...]]:
+    def matched(self, reader: int, chosen: Iterable[tuple[int, float]]) -> list[tuple[str, ...]]:
         """Return for each of these papers what a reader asked for that it holds, what it answers best first."""
-        wanted = self._wanted[self._starts[reader] : self._starts[reader + 1]]
-        holding = [(each, self._holding[each]) for each in wanted]
-        return [self._named([each for each, held in holding if column in held], column) for column in columns]
+        columns = [column for column, _ in chosen]
+        among, hits = frozenset(columns), dict[int, list[int]]()
+        for feature in self._wanted[self._starts[reader] : self._starts[reader + 1]]:
+            for column in among & self._scores.held[feature]:
+                hits.setdefault(column, []).append(feature)
+        return [self._named(hits[column], column) if column in hits else () for column in columns]
 
-    def resembled(self, reader: int, columns: Sequence[int]) -> list[tuple[str, ...]]:
-        """Return for each of these papers the title of the liked one that speaks most for it, if one does."""
-        scores = self._scores
-        held = slice(scores.likes.indptr[reader], scores.likes.indptr[reader + 1])
-        liked = scores.likes.indices[held]
-        if not len(liked) or not columns:
-            return [() for _ in columns]
-        alike = scores.look.text[liked[:, None], list(columns)]
-        told = np.where(alike >= _ALIKE, np.round(scores.likes.data[held][:, None] * alike, 6), 0.0)
-        best = self._first(told, liked)
-        return [(scores.titles[int(liked[row])],) if told[row, place] > 0 else () for place, row in enumerate(best)]
+    def resembled(self, chosen: Sequence[Sequence[int]]) -> Iterator[tuple[str, ...]]:
+        """Yield for each of these papers, by reader, the title of the liked one that speaks most for it, if any."""
+        likes, titles = self._scores.likes, self._scores.titles
+        liked, weights = self._by_title()
+        readers = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
+        columns = np.array([column for each in chosen for column in each], dtype=np.int64)
+        many = np.diff(likes.indptr)[readers]
+        ends = np.cumsum(many)
+        pick = np.repeat(np.arange(len(readers)), many)
+        like = np.arange(len(pick)) - np.repeat(ends - many, many) + np.repeat(likes.indptr[readers], many)
+        told = weights[like] * self._scores.look.text[liked[like], columns[pick]]
+        best = np.zeros(len(readers), dtype=told.dtype)
+        some = many > 0
+        if some.any():
+            best[some] = np.maximum.reduceat(told, (ends - many)[some])
+        # of equal ones the first title: so they stand
+        hits = np.flatnonzero((told == best[pick]) & (told >= _ALIKE))
+        picks, first = np.unique(pick[hits], return_index=True)
+        found = dict(zip(picks.tolist(), liked[like[hits[first]]].tolist(), strict=True))
+        for number in range(len(readers)):
+            yield (titles[found[number]],) if number in found else ()
 
-    def _first(self, told: np.ndarray, liked: np.ndarray) -> list[int]:
-        """Return the row of each column's largest value; of equal ones that of the first title."""
-        titles = [self._scores.titles[int(each)] for each in liked]
-        order = sorted(range(len(titles)), key=titles.__getitem__)
-        return [order[int(place)] for place in told[order].argmax(axis=0)]
+    def _by_title(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return each reader's likes and their weights, by title."""
+        likes, titles = self._scores.likes, self._scores.titles
+        place = {title: number for number, title in enumerate(sorted(set(titles.values())))}
+        rank = np.zeros(likes.shape[1], dtype=np.int64)
+        rank[list(titles)] = [place[title] for title in titles.values()]
+        order = np.lexsort((rank[likes.indices], np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))))
+        return likes.indices[order], likes.data[order]
 
     def _named(self, features: list[int], column: int) -> tuple[str, ...]:
         labels = self._scores.labels
-        if len(features) < 2:
-            return tuple([labels[feature] for feature in features])
+        if len(features) == 1:
+            return (labels[features[0]],)
         features.sort(key=lambda feature: -self._scores.matches.item(feature, column))
         return tuple(dict.fromkeys([labels[feature] for feature in features]))[:_MAX_MATCHED]
