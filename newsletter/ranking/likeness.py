@@ -30,30 +30,38 @@ class Likeness:
         papers = len(factors)
         self._room = max(1, _KEPT_BYTES // (2 * 4 * max(1, papers)))
         self._place: dict[str, int] = {}
-        self._kept = Look(*(np.zeros((0, papers), dtype=np.float32) for _ in range(2)))
+        nothing = np.zeros((0, papers), dtype=np.float32)
+        self._kept = Look(nothing, nothing, [])
         self._lock = Lock()
 
     def lacks(self, keys: Iterable[str]) -> set[str]:
         """Return those of the papers whose texts must be given to look at them."""
         return set(keys) - self._place.keys()
 
-    def look(self, rated: Sequence[Rated]) -> tuple[Look, list[int]]:
-        """Return rows for rated papers, and at which each of them is.
+    def look(self, rated: Sequence[Rated]) -> tuple[list[int], Look]:
+        """Return at which row each rated paper is, and the rows.
 
         :raises LookupError: the text of one is neither given nor known.
         """
-        new = {each.key: each for each in rated if each.key not in self._place}
-        if not new:
-            return self._kept, [self._place[each.key] for each in rated]
+        place = self._place
+        try:  # places first: the rows of what has one are there
+            return [place[each.key] for each in rated], self._kept
+        except KeyError:
+            new = {each.key: each for each in rated if each.key not in place}
         found = self._found(list(new.values()))
         with self._lock:
             if len(self._place) + len(new) <= self._room:
-                self._keep(new, found)
-                return self._kept, [self._place[each.key] for each in rated]
-            kept, place = self._kept, dict(self._place)
-        at = {key: len(kept.text) + number for number, key in enumerate(new)}
-        both = Look(np.concatenate([kept.text, found.text]), np.concatenate([kept.coread, found.coread]))
-        return both, [at[each.key] if each.key in at else place[each.key] for each in rated]
+                self._keep(found)
+                return [place[each.key] for each in rated], self._kept
+            kept, known = self._kept, dict(place)
+        spare = [""] * (len(kept.text) - len(kept.keys))
+        both = Look(
+            np.concatenate([kept.text, found.text]),
+            np.concatenate([kept.coread, found.coread]),
+            [*kept.keys, *spare, *found.keys],
+        )
+        known |= {key: len(kept.text) + number for number, key in enumerate(new)}
+        return [known[each.key] for each in rated], both
 
     def _found(self, rated: Sequence[Rated]) -> Look:
         for each in rated:
@@ -61,23 +69,23 @@ class Likeness:
                 raise LookupError(each.key)
         text = self._text([_split(each.text or "") for each in rated])
         own = np.zeros((len(rated), self._factors.shape[1]), dtype=np.float32)
-        for number, each in enumerate(rated):
-            if each.factors is not None and len(each.factors) == own.shape[1]:
-                own[number] = finite(each.factors)
-        return Look(_coarse(text), _coarse(own @ self._factors.T))
+        for row, each in zip(own, rated, strict=True):
+            if each.factors is not None and each.factors.shape == row.shape:
+                row[:] = each.factors
+        return Look(_coarse(text), _coarse(finite(own) @ self._factors.T), [each.key for each in rated])
 
-    def _keep(self, new: Iterable[str], found: Look) -> None:
-        fresh = [(number, key) for number, key in enumerate(new) if key not in self._place]
-        rows = [number for number, _ in fresh]
-        first = len(self._place)
+    def _keep(self, found: Look) -> None:
+        kept, first = self._kept, len(self._place)
+        rows = [row for row, key in enumerate(found.keys) if key not in self._place]
         last = first + len(rows)
-        if last > len(self._kept.text):  # whoever still uses the old rows keeps them
+        if last > len(kept.text):  # whoever still uses the old rows keeps them
             size = min(self._room, max(2 * last, 256)), self._factors.shape[0]
-            grown = Look(np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32))
-            grown.text[:first], grown.coread[:first] = self._kept.text[:first], self._kept.coread[:first]
-            self._kept = grown
-        self._kept.text[first:last], self._kept.coread[first:last] = found.text[rows], found.coread[rows]
-        self._place |= {key: first + number for number, (_, key) in enumerate(fresh)}
+            kept = Look(np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32), list(kept.keys))
+            kept.text[:first], kept.coread[:first] = self._kept.text[:first], self._kept.coread[:first]
+        kept.text[first:last], kept.coread[first:last] = found.text[rows], found.coread[rows]
+        kept.keys.extend(found.keys[row] for row in rows)
+        self._kept = kept
+        self._place.update({found.keys[row]: first + number for number, row in enumerate(rows)})
 
 
 def _coarse(cosines: Rows) -> Rows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -67,6 +67,12 @@ class Pool:
         self.likeness = Likeness(self._cosines, _factors(self.documents))
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
+
+    @cached_property
+    def alike(self) -> Rows:
+        """(papers, papers), their cosines with each other."""
+        found: Rows = (self.matrix @ self._papers_with).toarray().astype(np.float32)
+        return found
 
     def __len__(self) -> int:
         return len(self.documents)

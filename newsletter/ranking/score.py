@@ -1,6 +1,6 @@
 """Scores for a batch of readers in a few matrix products. Pure."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -37,7 +37,6 @@ class Scores:
     :ivar labels: a feature's name in the readers' words, by feature.
     :ivar likes: (readers, looked at), what each reader likes, as rows of `look`.
     :ivar look: rated papers against the pool.
-    :ivar titles: by row of `look`.
     """
 
     values: Vector
@@ -47,7 +46,6 @@ class Scores:
     labels: list[str]
     likes: sparse.csr_array
     look: Look
-    titles: Mapping[int, str]
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
@@ -66,7 +64,7 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     answers = [pool.answer(kind, what) for kind, what in features]
     shape = len(features), len(pool)
     matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
-    likes, dislikes, look, titles = _said(pool, wishes)
+    likes, dislikes, look = _said(pool, wishes)
     count = likes.sum(axis=1)
     fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
     liked = _WEAK / _STRONG * np.maximum(taste(likes, look, pool.common), 0.0)
@@ -76,7 +74,7 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     values[_barred(pool, wishes)] = -np.inf
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    return Scores(values, wanted, matches, [each.held for each in answers], labels, likes, look, titles)
+    return Scores(values, wanted, matches, [each.held for each in answers], labels, likes, look)
 
 
 def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector | float:
@@ -96,25 +94,21 @@ def _asked(wish: Wish) -> list[_Feature]:
     ]
 
 
-def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look, dict[int, str]]:
+def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look]:
     """Return (readers, looked at) likes and dislikes, both above 0, and what they are about.
 
     What readers said of one paper in several words adds up; what cancels out was never said.
     """
     said = [wish.interests.rated for wish in wishes]
     flat = list(chain.from_iterable(said))
-    papers = dict(zip([each.key for each in flat], flat, strict=True))
-    look, places = pool.likeness.look(list(papers.values()))
-    row = dict(zip(papers, places, strict=True))
+    rows, look = pool.likeness.look(flat)
+    indices = np.array(rows, dtype=np.int64)
     values = np.array([each.weight for each in flat], dtype=np.float64)
-    indices = np.array([row[each.key] for each in flat], dtype=np.int64)
     signed = sparse.csr_array((values, indices, _starts(said)), shape=(len(wishes), len(look.text)))
     signed.sum_duplicates()
     signed.data[np.abs(signed.data) < _NOTHING] = 0.0
     signed.eliminate_zeros()
-    titles = {row[key]: each.label for key, each in papers.items()}
-    likes, dislikes = (_positive(each) for each in (signed, -signed))
-    return likes, dislikes, look, titles
+    return _positive(signed), _positive(-signed), look
 
 
 def _positive(rows: sparse.csr_array) -> sparse.csr_array:

@@ -1,11 +1,11 @@
 """From scores to picks, each with its reason. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from newsletter.ranking.diversity import diverse, looked_at
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import Scores, score
 from newsletter.ranking.statistics import Vector
@@ -20,22 +20,24 @@ _TIE = 5e-7  # less than half the last decimal of a value
 def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     """Return each reader's picks, best first: never a muted paper, one they have seen, or one below their bar.
 
-    Equal scores go to the hotter paper, then to the one we knew first; among those at 0, what is more like the
-    disliked papers comes last.
+    Of two that say the same the better one is picked, and what is like a pick already comes later. Equal scores go to
+    the hotter paper, then to the one we knew first; among those at 0, what is more like the disliked papers comes last.
     """
     if not wishes or not len(pool):
         return [() for _ in wishes]
     scores = score(pool, wishes)
-    order = _best(scores.values, max(wish.limit for wish in wishes))
+    limits = [wish.limit for wish in wishes]
+    order = _best(scores.values, looked_at(max(limits)))
+    values = np.take_along_axis(scores.values, order, axis=1)
+    values[np.maximum(values, 0.0) < np.array([wish.bar for wish in wishes])[:, None]] = _NEVER
+    places = diverse(pool, order, values, limits)
     # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
-    columns, best = order.tolist(), np.take_along_axis(scores.values, order, axis=1).tolist()
-    chosen = []
-    for wish, theirs, values in zip(wishes, columns, best, strict=True):
-        found = zip(theirs[: wish.limit], values, strict=False)
-        chosen.append([(column, max(0.0, value)) for column, value in found if value > _NEVER])
-        if wish.bar:
-            chosen[-1] = [each for each in chosen[-1] if each[1] >= wish.bar]
-    ids, reasons = pool.ids.tolist(), _Reasons(scores)
+    columns, best = order.tolist(), np.maximum(values, 0.0).tolist()
+    chosen = [
+        [(theirs[place], told[place]) for place in picked]
+        for theirs, told, picked in zip(columns, best, places, strict=True)
+    ]
+    ids, reasons = pool.ids.tolist(), _Reasons(scores, wishes)
     resembled = reasons.resembled([[column for column, _ in each] for each in chosen])
     return [
         tuple(
@@ -63,8 +65,9 @@ def _best(values: Vector, most: int) -> NDArray[np.int64]:
 class _Reasons:
     """Why papers are chosen, in the readers' own words."""
 
-    def __init__(self, scores: Scores) -> None:
-        self._scores = scores
+    def __init__(self, scores: Scores, wishes: Sequence[Wish]) -> None:
+        self._scores, self._wishes = scores, wishes
+        self._titles: dict[int, dict[str, str]] = {}
         self._starts, self._wanted = scores.wishes.indptr.tolist(), scores.wishes.indices.tolist()
 
     def matched(self, reader: int, chosen: Iterable[tuple[int, float]]) -> list[tuple[str, ...]]:
@@ -78,34 +81,29 @@ class _Reasons:
 
     def resembled(self, chosen: Sequence[Sequence[int]]) -> Iterator[tuple[str, ...]]:
         """Yield for each of these papers, by reader, the title of the liked one that speaks most for it, if any."""
-        likes, titles = self._scores.likes, self._scores.titles
-        liked, weights = self._by_title()
+        likes, look = self._scores.likes, self._scores.look
         readers = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
         columns = np.array([column for each in chosen for column in each], dtype=np.int64)
         many = np.diff(likes.indptr)[readers]
-        ends = np.cumsum(many)
-        pick = np.repeat(np.arange(len(readers)), many)
-        like = np.arange(len(pick)) - np.repeat(ends - many, many) + np.repeat(likes.indptr[readers], many)
-        told = weights[like] * self._scores.look.text[liked[like], columns[pick]]
-        best = np.zeros(len(readers), dtype=told.dtype)
-        some = many > 0
+        ends, pick = np.cumsum(many), np.repeat(np.arange(len(readers)), many)
+        like = np.arange(len(pick)) + np.repeat(likes.indptr[readers] - (ends - many), many)
+        told = likes.data[like] * look.text[likes.indices[like], columns[pick]]
+        best, some = np.zeros(len(readers), dtype=told.dtype), many > 0
         if some.any():
             best[some] = np.maximum.reduceat(told, (ends - many)[some])
-        # of equal ones the first title: so they stand
         hits = np.flatnonzero((told == best[pick]) & (told >= _ALIKE))
-        picks, first = np.unique(pick[hits], return_index=True)
-        found = dict(zip(picks.tolist(), liked[like[hits[first]]].tolist(), strict=True))
-        for number in range(len(readers)):
-            yield (titles[found[number]],) if number in found else ()
+        found: dict[int, list[str]] = {}
+        for number, row in zip(pick[hits].tolist(), likes.indices[like[hits]].tolist(), strict=True):
+            found.setdefault(number, []).append(look.keys[row])
+        for number, reader in enumerate(readers.tolist()):
+            yield self._title(reader, found[number]) if number in found else ()
 
-    def _by_title(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return each reader's likes and their weights, by title."""
-        likes, titles = self._scores.likes, self._scores.titles
-        place = {title: number for number, title in enumerate(sorted(set(titles.values())))}
-        rank = np.zeros(likes.shape[1], dtype=np.int64)
-        rank[list(titles)] = [place[title] for title in titles.values()]
-        order = np.lexsort((rank[likes.indices], np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))))
-        return likes.indices[order], likes.data[order]
+    def _title(self, reader: int, keys: Sequence[str]) -> tuple[str, ...]:
+        """Return a liked paper's title as this reader knows it; of several that speak alike the first one's."""
+        if reader not in self._titles:
+            self._titles = {reader: {each.key: each.label for each in self._wishes[reader].interests.rated}}
+        titles = self._titles[reader]
+        return (min([titles[key] for key in keys]),)
 
     def _named(self, features: list[int], column: int) -> tuple[str, ...]:
         labels = self._scores.labels

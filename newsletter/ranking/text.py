@@ -24,6 +24,17 @@ when where whether which while who whom whose why will with within without would
 STOP = frozenset(_STOP_WORDS.split())
 
 
+class _Bare(dict[int, int | None]):
+    """What each character is without the marks above and below it: itself, or nothing for such a mark."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = found = None if unicodedata.combining(chr(code)) else code
+        return found
+
+
+_BARE = _Bare()
+
+
 def words(text: str) -> list[str]:
     """Return the stems of `text` in order, without stop words; accents and case do not count."""
     return [stem(word) for word in split(text) if word not in STOP]
@@ -39,7 +50,7 @@ def split(text: str) -> list[str]:
     if text.isascii():
         return text.encode().translate(_ASCII).decode().split()
     folded = unicodedata.normalize("NFKD", text)
-    folded = "".join(char for char in folded if not unicodedata.combining(char)).casefold()
+    folded = folded.translate(_BARE).casefold()
     # NFKD takes Hangul syllables apart; putting them together again keeps one character a syllable
     return _WORD.findall(unicodedata.normalize("NFC", folded))
 
@@ -47,7 +58,7 @@ def split(text: str) -> list[str]:
 def name_key(name: str) -> str:
     """Return the spelling under which an author or a category is compared."""
     folded = unicodedata.normalize("NFKD", name)
-    folded = "".join(char for char in folded if not unicodedata.combining(char)).casefold()
+    folded = folded.translate(_BARE).casefold()
     return " ".join(re.sub(r"[^\w.]+|(?<=\b\w)\.", " ", folded).split())
 
 

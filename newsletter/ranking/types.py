@@ -103,10 +103,12 @@ class Look:
 
     :ivar text: (rated, papers), cosines of their texts, 0 to 1.
     :ivar coread: (rated, papers), cosines of their factors, -1 to 1; 0 where one has none.
+    :ivar keys: of the rated papers, by row; rows behind the last one are empty.
     """
 
     text: Rows
     coread: Rows
+    keys: list[str]
 
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:

@@ -136,5 +136,5 @@ def test_ratings_meet_the_smallest_pools_without_trouble() -> None:
 
 def test_paper_is_its_own_likeness_whatever_the_title_repeats() -> None:
     pool = Pool(PAPERS)
-    look, rows = pool.likeness.look([Rated(each.title, f"{each.title}\n{each.body}", 1.0) for each in pool.documents])
+    rows, look = pool.likeness.look([Rated(each.title, f"{each.title}\n{each.body}", 1.0) for each in pool.documents])
     assert look.text[rows].diagonal() == pytest.approx([1.0] * len(PAPERS))

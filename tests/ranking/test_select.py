@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from newsletter.ranking import diversity
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
@@ -117,11 +118,38 @@ def test_reason_names_at_most_three_things_best_first_and_each_once() -> None:
     assert select(Pool([Document(1, "Graphs")]), [Wish(twice, 5)])[0][0].matched == ("graphs",)
 
 
-def test_equal_papers_come_in_the_order_we_knew_them() -> None:
+def test_papers_of_equal_score_come_in_the_order_we_knew_them() -> None:
+    same = tuple(Document(n, title, trend=0.5) for n, title in ((7, "Graphs"), (3, "Proteins"), (5, "Knots")))
+    for readers in (wish(), wish("nothing"), wish("nothing", seen=(1,))):
+        assert ids(readers, same) == [3, 5, 7]
+
+
+def test_of_papers_that_say_the_same_the_better_one_is_picked_alone() -> None:
     same = tuple(Document(n, "Graphs and proteins", "They meet.", trend=0.5) for n in (7, 3, 5, 1))
+    hot = Document(9, "Graphs and proteins", "They meet.", trend=0.6)
     for readers in (wish(), wish("graphs"), wish("nothing")):
-        assert ids(readers, same) == [1, 3, 5, 7]
-    assert ids(wish("graphs", limit=2, seen=(1,)), same) == [3, 5]
+        assert ids(readers, same) == [1]
+        assert ids(readers, (*same, hot)) == [9]
+    assert ids(wish("graphs", limit=2, seen=(1,)), same) == [3]
+
+
+def test_what_is_like_a_pick_already_comes_later_unless_it_is_much_better() -> None:
+    papers = (
+        Document(1, "Graphs of proteins", "We fold them in water and look at what they do", trend=0.70),
+        Document(2, "Graphs of proteins", "We fold them in water and look at how they age", trend=0.69),
+        Document(3, "Robots that fold laundry", "They learn to grasp", trend=0.65),
+    )
+    assert ids(wish(limit=2), papers) == [1, 3]
+    assert ids(wish(), papers) == [1, 3, 2]
+    assert ids(wish(limit=2), (*papers[:2], Document(3, "Robots that fold laundry", "They learn", trend=0.1))) == [1, 2]
+
+
+def test_a_pool_too_large_to_compare_all_papers_is_diversified_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = [wish(), wish("graphs", limit=3), wish("diffusion", mutes=("agents",))]
+    papers = (*PAPERS, *(Document(n, "Graphs and diffusion", f"They meet {n} times", trend=0.4) for n in range(10, 40)))
+    expected = select(Pool(papers), readers)
+    monkeypatch.setattr(diversity, "_MOST_PAPERS", 0)
+    assert select(Pool(papers), readers) == expected
 
 
 def test_order_of_the_papers_does_not_matter() -> None:
