@@ -10,8 +10,7 @@ from newsletter.ranking.statistics import Vector
 
 _LOOKED_AT, _TIMES = 60, 2  # candidates: so many at least, and so many for each pick
 _RELEVANCE = 0.75  # against novelty; measured from 0.5 to 1: from 0.7 on it costs nothing
-_TWIN = 0.95  # cosine from which on two papers are one
-_MOST_PAPERS = 2_000  # whose likeness to each other is kept
+TWIN = 0.95  # cosine from which on two papers are one
 
 
 def looked_at(limit: int) -> int:
@@ -29,7 +28,6 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequ
     :param values: the same, -inf for what must not be picked.
     """
     readers, candidates = values.shape
-    alike = _Alike(pool, columns)
     may = np.isfinite(values)
     worth = np.where(may, _RELEVANCE * values, 0.0)
     nearest = np.zeros((readers, candidates), dtype=np.float32)
@@ -44,26 +42,51 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequ
         for reader, place in zip(some.tolist(), first[some].tolist(), strict=True):
             picked[reader].append(place)
         left[some] -= 1
-        found = alike.to(some, first[some])
-        may[some] &= found < _TWIN
+        found = pool.alike(columns[some, first[some]], columns[some])
+        may[some] &= found < TWIN
         may[some, first[some]] = False
         nearest[some] = np.maximum(nearest[some], found)
     return picked
 
 
-class _Alike:
-    """Cosines between candidates."""
+def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]], values: Vector) -> list[int]:
+    """Return a reader's picks with a share for each of their named interests, as far as there are papers for it.
 
-    def __init__(self, pool: Pool, columns: NDArray[np.int64]) -> None:
-        self._columns = columns
-        self._pool = pool
+    What an interest lacks takes the place of the last picks that no other interest needs: a hot field does not drown a
+    niche one.
 
-    def to(self, readers: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return (readers, candidates): how much each candidate is like the one at a place."""
-        columns = self._columns[readers]
-        if len(self._pool) <= _MOST_PAPERS:
-            return self._pool.alike[self._columns[readers, places][:, None], columns]
-        found = np.zeros(columns.shape, dtype=np.float32)
-        for row, one, theirs in zip(found, self._columns[readers, places].tolist(), columns, strict=True):
-            row[:] = (self._pool.matrix[theirs] @ self._pool.matrix[[one]].T).toarray().ravel()
-        return found
+    :param picked: columns, best first.
+    :param wanted: for each interest the columns of the papers that hold it.
+    :param values: by paper; -inf for what must not be picked.
+    """
+    share = limit // (2 * len(wanted)) or 1 if 1 < len(wanted) <= limit else 0
+    found = list(picked)
+    for holding in wanted if share else ():
+        if len(holding.intersection(found)) >= share:
+            continue
+        more = [column for column in holding.difference(found) if np.isfinite(values[column])]
+        for column in sorted(more, key=lambda column: (-values[column], column)):
+            if len(holding.intersection(found)) >= share:
+                break
+            if _is_twin(pool, column, found):
+                continue
+            if len(found) >= limit:
+                spare = _spare(found, wanted, share)
+                if spare is None:
+                    break
+                del found[spare]
+            found.append(column)
+    return found
+
+
+def _spare(picked: Sequence[int], wanted: Sequence[frozenset[int]], share: int) -> int | None:
+    """Return the place of the last pick without which every interest still has its share."""
+    counts = [len(holding.intersection(picked)) for holding in wanted]
+    for place in range(len(picked) - 1, -1, -1):
+        if not any(picked[place] in holding and count <= share for holding, count in zip(wanted, counts, strict=True)):
+            return place
+    return None
+
+
+def _is_twin(pool: Pool, column: int, others: Sequence[int]) -> bool:
+    return bool((pool.alike(np.array([column]), np.array([others], dtype=np.int64)) >= TWIN).any())

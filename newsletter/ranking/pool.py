@@ -20,6 +20,7 @@ Kind = Literal["interest", "author", "category"]
 _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
+_MOST_COMPARED = 2_000  # papers whose likeness to each other is kept
 _KEPT_BYTES, _LEAST_KEPT = 16 * 2**20, 200  # of answers
 _ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # for each paper
 
@@ -68,11 +69,19 @@ class Pool:
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
 
-    @cached_property
-    def alike(self) -> Rows:
-        """(papers, papers), their cosines with each other."""
-        found: Rows = (self.matrix @ self._papers_with).toarray().astype(np.float32)
+    def alike(self, columns: NDArray[np.int64], others: NDArray[np.int64]) -> Rows:
+        """Return (columns, others): cosines of each paper with its own row of others."""
+        if len(self) <= _MOST_COMPARED:
+            near: Rows = self._alike[columns[:, None], others]
+            return near
+        found = np.zeros(others.shape, dtype=np.float32)
+        for row, one, theirs in zip(found, columns.tolist(), others, strict=True):
+            row[:] = (self.matrix[theirs] @ self.matrix[[one]].T).toarray().ravel()
         return found
+
+    @cached_property
+    def _alike(self) -> Rows:
+        return (self.matrix @ self._papers_with).toarray().astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.documents)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from newsletter.ranking.diversity import diverse, looked_at
+from newsletter.ranking.diversity import diverse, fair, looked_at
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import Scores, score
 from newsletter.ranking.statistics import Vector
@@ -26,18 +26,21 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     if not wishes or not len(pool):
         return [() for _ in wishes]
     scores = score(pool, wishes)
-    limits = [wish.limit for wish in wishes]
-    order = _best(scores.values, looked_at(max(limits)))
-    values = np.take_along_axis(scores.values, order, axis=1)
-    values[np.maximum(values, 0.0) < np.array([wish.bar for wish in wishes])[:, None]] = _NEVER
-    places = diverse(pool, order, values, limits)
+    limits, bars = [wish.limit for wish in wishes], np.array([wish.bar for wish in wishes])[:, None]
+    values = np.where(np.maximum(scores.values, 0.0) < bars, _NEVER, scores.values)
+    order = _best(values, looked_at(max(limits)))
+    places = diverse(pool, order, np.take_along_axis(values, order, axis=1), limits)
     # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
-    columns, best = order.tolist(), np.maximum(values, 0.0).tolist()
+    picked = [[theirs[place] for place in told] for theirs, told in zip(order.tolist(), places, strict=True)]
+    reasons = _Reasons(scores, wishes)
     chosen = [
-        [(theirs[place], told[place]) for place in picked]
-        for theirs, told, picked in zip(columns, best, places, strict=True)
+        [
+            (column, max(0.0, float(values[reader, column])))
+            for column in fair(pool, columns, limits[reader], reasons.held(reader), values[reader])
+        ]
+        for reader, columns in enumerate(picked)
     ]
-    ids, reasons = pool.ids.tolist(), _Reasons(scores, wishes)
+    ids = pool.ids.tolist()
     resembled = reasons.resembled([[column for column, _ in each] for each in chosen])
     return [
         tuple(
@@ -69,6 +72,10 @@ class _Reasons:
         self._scores, self._wishes = scores, wishes
         self._titles: dict[int, dict[str, str]] = {}
         self._starts, self._wanted = scores.wishes.indptr.tolist(), scores.wishes.indices.tolist()
+
+    def held(self, reader: int) -> list[frozenset[int]]:
+        """Return for each thing that a reader asked for which papers hold it."""
+        return [self._scores.held[each] for each in self._wanted[self._starts[reader] : self._starts[reader + 1]]]
 
     def matched(self, reader: int, chosen: Iterable[tuple[int, float]]) -> list[tuple[str, ...]]:
         """Return for each of these papers what a reader asked for that it holds, what it answers best first."""

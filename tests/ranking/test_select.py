@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from newsletter.ranking import diversity
+from newsletter.ranking import pool
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
@@ -17,6 +17,9 @@ PAPERS = (
     Document(5, "Graphs", "", (), (), 0.5),
     Document(6, "Off-policy learning", "Out-of-distribution C++ & 100%", ("Zoë Müller",), ("stat.ML",), 0.0),
 )
+
+
+WORDS = ("water", "stone", "paper", "light", "sound", "earth", "metal", "glass", "cloud", "river")
 
 
 def wish(
@@ -148,7 +151,7 @@ def test_a_pool_too_large_to_compare_all_papers_is_diversified_alike(monkeypatch
     readers = [wish(), wish("graphs", limit=3), wish("diffusion", mutes=("agents",))]
     papers = (*PAPERS, *(Document(n, "Graphs and diffusion", f"They meet {n} times", trend=0.4) for n in range(10, 40)))
     expected = select(Pool(papers), readers)
-    monkeypatch.setattr(diversity, "_MOST_PAPERS", 0)
+    monkeypatch.setattr(pool, "_MOST_COMPARED", 0)
     assert select(Pool(papers), readers) == expected
 
 
@@ -191,3 +194,26 @@ def test_weak_match_is_not_blown_up_to_a_perfect_one() -> None:
     (alone,) = picks(wish("graphs"), (faint, Document(3, "Other", trend=0.5)))[:1]
     assert alone.score < 0.75
     assert picks(wish("graphs"), (faint, exact))[0].score == pytest.approx(0.875)
+
+
+def test_a_hot_field_does_not_drown_a_niche_one() -> None:
+    hot = [Document(n, f"Graphs number {n}", f"{word} graphs", trend=0.9) for n, word in enumerate(WORDS, 1)]
+    niche = [Document(n, f"Papyri number {n}", "old scrolls and more", trend=0.0) for n in (31, 32)]
+    found = picks(wish("graphs", "papyri", limit=4), (*hot, *niche))
+    assert len(found) == 4
+    assert sum(pick.matched == ("papyri",) for pick in found) >= 1
+    both = picks(wish("graphs", "papyri", limit=8), (*hot, *niche))
+    assert {31, 32} <= {pick.paper_id for pick in both}
+    assert ids(wish("graphs", "papyri", limit=8, mutes=("papyri",)), (*hot, *niche)).count(31) == 0
+    few = wish("graphs", "papyri", "knots", limit=2)
+    assert len(ids(few, (*hot, *niche))) == 2, "more interests than papers: the best ones"
+
+
+def test_a_share_is_never_filled_below_the_bar() -> None:
+    hot = [Document(n, f"Graphs {word}", "", trend=0.9) for n, word in enumerate(WORDS, 1)]
+    weak = Document(40, "A long title with many other things and papyri", "which go on for long " * 9, trend=0.0)
+    pool = Pool((*hot, weak))
+    interests = Interests((Interest("graphs", ("graphs",)), Interest("papyri", ("papyri",))))
+    [scored] = [each.score for each in select(pool, [Wish(interests, 4)])[0] if each.paper_id == 40]
+    for bar, there in ((scored, True), (scored + 0.01, False)):
+        assert (40 in {pick.paper_id for pick in select(pool, [Wish(interests, 4, bar=bar)])[0]}) is there
