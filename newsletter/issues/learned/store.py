@@ -21,6 +21,7 @@ from newsletter.ranking.types import Rated
 from newsletter.subscribers.models import State, Subscriber
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import Rating, Said
+from newsletter.subscribers.ratings.store import Word
 
 _CHUNK = 500
 _WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
@@ -164,20 +165,22 @@ def rated(
     :param pool: what it has looked at already is given without its text.
     """
     said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids).items()}
-    words = [each for theirs in said.values() for each in theirs]
+    words = {word for theirs in said.values() for word in theirs}
     keys = {_identity(each.key, each.title, each.text, each.paper_id) for each in words}
     lacking = pool.likeness.lacks(keys) if pool else keys
     ids = {each.paper_id for each in words if each.paper_id and (not each.title or f"#{each.paper_id}" in lacking)}
     known, places = papers.by_ids(session, ids), factors(session, model_id, ids)
-
-    def seen(each: Rating) -> Rated:
+    seen: dict[Word, Rated] = {}  # many readers say the same of a paper
+    for each in words:
         id_, weight = each.paper_id or 0, _WEIGHTS[Said(each.said)]
         if id_ and id_ not in known:
-            return Rated(each.title, None, weight, f"#{id_}")
-        return as_rated(each.key, each.title, each.text, known.get(id_), weight, places.get(id_))
-
+            seen[each] = Rated(each.title, None, weight, f"#{id_}")
+        else:
+            seen[each] = as_rated(each.key, each.title, each.text, known.get(id_), weight, places.get(id_))
     return {
-        who: Ratings(tuple(map(seen, theirs)), frozenset(each.paper_id for each in theirs if each.paper_id))
+        who: Ratings(
+            tuple([seen[each] for each in theirs]), frozenset([each.paper_id for each in theirs if each.paper_id])
+        )
         for who, theirs in said.items()
     }
 

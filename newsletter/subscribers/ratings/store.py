@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -12,6 +13,19 @@ from newsletter.subscribers.ratings.models import How, Rating, Said
 _CHUNK = 500
 _PAPER_KEYS = sa.table("paper_keys", sa.column("key", sa.String()), sa.column("paper_id", sa.Integer()))
 MAX_RATINGS = 1_000  # of one reader; a vector sum over more says no more
+
+
+class Word(NamedTuple):
+    """What a reader says of a paper, as a run sees it.
+
+    :ivar text: what they pasted, where we do not know the paper ourselves.
+    """
+
+    said: str
+    key: str
+    paper_id: int | None
+    title: str
+    text: str
 
 
 def rate(
@@ -68,17 +82,19 @@ def take_back(
     return session.exec(select(Rating).where(Rating.id == rating_id, Rating.subscriber_id == subscriber_id)).first()
 
 
-def of_readers(session: Session, subscriber_ids: Sequence[int]) -> dict[int, list[Rating]]:
+def of_readers(session: Session, subscriber_ids: Sequence[int]) -> dict[int, list[Word]]:
     """Return what readers say now, each reader's newest word first."""
-    found: dict[int, list[Rating]] = {}
+    found: dict[int, list[Word]] = {}
+    # of a paper that we know, what was pasted is not asked for: it may be long, and a batch has thousands
+    pasted = sa.case((col(Rating.paper_id).is_(None), col(Rating.text)), else_="")
+    words = sa.select(
+        *(col(each) for each in (Rating.subscriber_id, Rating.said, Rating.key, Rating.paper_id, Rating.title)), pasted
+    )
     for chunk in chunks(subscriber_ids, _CHUNK):
-        statement = (
-            select(Rating)
-            .where(col(Rating.subscriber_id).in_(chunk), col(Rating.taken_back_at).is_(None))
-            .order_by(col(Rating.said_at).desc(), col(Rating.id).desc())
-        )
-        for each in session.exec(statement):
-            found.setdefault(each.subscriber_id, []).append(each)
+        theirs = col(Rating.subscriber_id).in_(chunk), col(Rating.taken_back_at).is_(None)
+        newest_first = col(Rating.said_at).desc(), col(Rating.id).desc()
+        for reader, *word in session.execute(words.where(*theirs).order_by(*newest_first)):
+            found.setdefault(reader, []).append(Word(*word))
     return found
 
 
