@@ -16,10 +16,11 @@ The map, upwards: it is the life of a paper.
 ``tracking``          an **event** is what came back
 ``app``               the composition root; ``timekeeping``, one clock for all machines
 ``pulling``           every source asked, politely and at once; what an issue waits for
+``learning``          by night: which terms are common, what is liked together
 ``steering``          readers change what they get, pause, move; each step can be undone
 ``operating``         what the operator decides: issues held up, doubtful mails, databases that were restored
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
-``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy
+``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy, learn
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
 ====================  =============================================================================
 

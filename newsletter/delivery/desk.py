@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sqlmodel import Session
 
@@ -12,7 +12,7 @@ from newsletter import logs
 from newsletter.delivery import store
 from newsletter.delivery.models import Mail, SkipReason
 from newsletter.issues import store as issues
-from newsletter.issues.compose import DigestPick, Edition, Reader, Selection, Span
+from newsletter.issues.compose import DigestPick, Edition, Explanation, Reader, Selection, Span
 from newsletter.issues.learned import store as learned
 from newsletter.issues.models import Issue
 from newsletter.issues.store import Draft
@@ -142,25 +142,51 @@ class Desk:
         kept: Mapping[int, dict[str, Any]],
     ) -> list[Selection]:
         edition = setting.edition
-        ids = [person.id for person in readers]
         # who undid a pause since an earlier attempt gets another edition, which may not hold what was kept
         kept = {who: each for who, each in kept.items() if edition.papers.keys() >= {pick[0] for pick in each["picks"]}}
-        sent = store.seen_papers(session, ids, setting.known_since - _SEEN_MARGIN)
+        fresh = [person for person in readers if person.id not in kept]
+        chosen = edition.choose(self._known(session, setting, fresh, wishes))
+        new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
+        return [new[person.id] if person.id in new else thaw(kept[person.id]) for person in readers]
+
+    def _known(
+        self,
+        session: Session,
+        setting: "_Setting",
+        readers: Sequence[Addressee],
+        wishes: dict[int, Preferences],
+        *,
+        but: int | None = None,
+    ) -> list[Reader]:
+        """Return what choosing needs to know of readers.
+
+        :param but: an issue whose mails are not there yet, as if it were only being chosen.
+        """
+        ids = [person.id for person in readers]
+        sent = store.seen_papers(session, ids, setting.known_since - _SEEN_MARGIN, but=but)
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
-        fresh = [person for person in readers if (person.id) not in kept]
-        rated = learned.rated(session, [each.id for each in fresh], self.issue.model_id, edition.pool)
+        rated = learned.rated(session, ids, self.issue.model_id, setting.edition.pool)
         nobody = learned.NO_RATINGS
-        chosen = edition.choose(
-            [
-                Reader(wishes[each.id], seen.get(each.id, frozenset()) | said.papers, said.rated)
-                for each in fresh
-                for said in (rated.get(each.id, nobody),)
-            ]
-        )
-        new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
-        return [new[person.id] if person.id in new else thaw(kept[person.id]) for person in readers]
+        return [
+            Reader(wishes[id_], seen.get(id_, frozenset()) | said.papers, said.rated)
+            for id_ in ids
+            for said in (rated.get(id_, nobody),)
+        ]
+
+    def explain(self, session: Session, subscriber_id: int) -> tuple[Edition, Explanation] | SkipReason:
+        """Return a reader's edition, and what it would hold by what is known of them now; or why they get none."""
+        people = subscribers.addressees(session, [subscriber_id])
+        wishes: dict[int, Preferences] = {}
+        found = _not_to_mail(session, people, [subscriber_id], self.issue.day, wishes)
+        if subscriber_id in found:
+            return cast(SkipReason, found[subscriber_id])
+        readers = [people[subscriber_id]]
+        [((span, since), _)] = self._by_edition(session, readers, wishes).items()
+        setting = self._setting(session, span, since)
+        [reader] = self._known(session, setting, readers, wishes, but=self.issue.id)
+        return setting.edition, setting.edition.explain(reader)
 
     def _guarded(self, person: Addressee, make: Callable[[], Prepared]) -> Prepared | SkipReason:
         try:

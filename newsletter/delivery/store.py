@@ -205,14 +205,21 @@ def commonest_reply(session: Session, issue_id: int) -> tuple[int, str] | None:
     return (found[0], found[1] or "") if found else None
 
 
-def seen_papers(session: Session, subscriber_ids: Sequence[int], since: datetime) -> dict[int, frozenset[int]]:
-    """Return the papers each reader was sent, or may have been sent, by mails queued since an instant."""
+def seen_papers(
+    session: Session, subscriber_ids: Sequence[int], since: datetime, *, but: int | None = None
+) -> dict[int, frozenset[int]]:
+    """Return the papers each reader was sent, or may have been sent, by mails queued since an instant.
+
+    :param but: an issue that does not count.
+    """
     statement = select(Delivery.subscriber_id, Delivery.selection).where(
         col(Delivery.subscriber_id).in_(subscriber_ids),
         col(Delivery.queued_at) >= since,
         col(Delivery.state).in_(_SPENT),
         col(Delivery.selection).is_not(None),
     )
+    if but is not None:
+        statement = statement.where(Delivery.issue_id != but)
     found: dict[int, set[int]] = {}
     for subscriber_id, selection in session.exec(statement):
         found.setdefault(subscriber_id, set()).update(pick[0] for pick in (selection or {}).get("picks", ()))
@@ -323,6 +330,12 @@ def unknown_count(session: Session) -> int:
     is_unknown = col(Delivery.state) == sa.literal_column("'unknown'")  # as text: so both databases see the index
     statement = select(sa.func.count()).where(is_unknown)
     return int(session.exec(statement).one())
+
+
+def of_issue(session: Session, issue_id: int, subscriber_id: int) -> Delivery | None:
+    """Return a reader's mail of an issue."""
+    theirs = Delivery.issue_id == issue_id, Delivery.subscriber_id == subscriber_id
+    return session.exec(select(Delivery).where(*theirs)).first()
 
 
 def get(session: Session, delivery_id: int) -> Delivery | None:

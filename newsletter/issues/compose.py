@@ -12,6 +12,7 @@ from newsletter.papers.models import Paper
 from newsletter.papers.textclean import bare, clean, shorten, teaser
 from newsletter.papers.trending import Signals, trending
 from newsletter.ranking.coread import Factors
+from newsletter.ranking.explain import Explained, explain
 from newsletter.ranking.phrases import key_phrases
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
@@ -91,6 +92,18 @@ class Knowledge:
     factors: Mapping[int, Factors] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a reader gets what they get.
+
+    :ivar reasons: of the picks, by paper.
+    :ivar candidates: all of them, the picks first.
+    """
+
+    reasons: dict[int, str]
+    candidates: list[Explained]
+
+
 class Edition:
     """An issue's candidates, prepared once for all its readers.
 
@@ -131,13 +144,7 @@ class Edition:
 
     def choose(self, readers: Sequence[Reader]) -> list[Selection]:
         """Choose papers for a batch of readers; nothing new gives a selection without picks."""
-        wishes = [
-            Wish(
-                interests(each.preferences, each.rated), each.preferences.max_papers, each.seen, _bar(each.preferences)
-            )
-            for each in readers
-        ]
-        chosen = select(self.pool, wishes)
+        chosen = select(self.pool, [_wish(each) for each in readers])
         return [
             Selection(
                 len(self.papers) - sum(paper_id in self.papers for paper_id in reader.seen),
@@ -145,6 +152,11 @@ class Edition:
             )
             for reader, picks in zip(readers, chosen, strict=True)
         ]
+
+    def explain(self, reader: Reader) -> Explanation:
+        """Return what a reader would be sent now, and how each candidate fares with them."""
+        picks, candidates = explain(self.pool, _wish(reader))
+        return Explanation({pick.paper_id: self._reason(pick) for pick in picks}, candidates)
 
     def worth_a_mail(self, preferences: Preferences, selection: Selection) -> bool:
         """Return whether there is anything to tell: papers, or for who asked for it why there are none.
@@ -229,6 +241,11 @@ def _ageless(candidates: Sequence[IssueCandidate], day: date) -> list[float]:
     end = datetime.combine(day, time(), UTC)
     signals = [Signals(end - _WEEK, each.upvotes, each.comments, each.stars, each.gained) for each in candidates]
     return trending(signals, end)
+
+
+def _wish(reader: Reader) -> Wish:
+    asked = reader.preferences
+    return Wish(interests(asked, reader.rated), asked.max_papers, reader.seen, _bar(asked))
 
 
 def _bar(preferences: Preferences) -> float:

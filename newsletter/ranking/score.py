@@ -31,6 +31,8 @@ class Scores:
 
     :ivar values: (readers, papers), at most 1; below 0 where it is like what the reader disliked, the more the lower;
         -inf where the paper must not be sent.
+    :ivar named: (readers, papers), what of it their own words make, before it is measured by their best match.
+    :ivar liked: the same of what they like, and `disliked` of what they do not.
     :ivar wishes: (readers, features), what each reader asked for.
     :ivar matches: (features, papers), how well each paper answers.
     :ivar held: by feature, the columns of the papers that plainly hold what was asked for.
@@ -40,6 +42,9 @@ class Scores:
     """
 
     values: Vector
+    named: Vector
+    liked: Vector
+    disliked: Vector
     wishes: sparse.csr_array
     matches: Vector
     held: list[frozenset[int]]
@@ -68,19 +73,20 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     count = likes.sum(axis=1)
     fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
     liked = _WEAK / _STRONG * np.maximum(taste(likes, look, pool.common), 0.0)
-    relevance = _relative((wanted @ matches) * fading[:, None] + liked - _disliked(dislikes, look))
+    named, disliked = (wanted @ matches) * fading[:, None], _disliked(dislikes, look)
+    relevance = _relative(named + liked - disliked)
     wants = ((np.diff(wanted.indptr) > 0) | (count > 0))[:, None]
     mixed = _RELEVANCE * relevance + np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     values[_barred(pool, wishes)] = -np.inf
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    return Scores(values, wanted, matches, [each.held for each in answers], labels, likes, look)
+    return Scores(values, named, liked, disliked, wanted, matches, [each.held for each in answers], labels, likes, look)
 
 
-def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector | float:
-    """Return what each paper loses for being plainly like a disliked one."""
+def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
+    """Return (readers, papers): what each paper loses for being plainly like a disliked one."""
     if not dislikes.nnz:
-        return 0.0
+        return np.zeros((dislikes.shape[0], look.text.shape[1]))
     found: Vector = _DISLIKED * (dislikes @ np.maximum(look.text - np.float32(_COMMON), 0)).astype(np.float64)
     return found
 
