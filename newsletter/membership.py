@@ -27,6 +27,7 @@ from newsletter.subscribers.intake.limits import ADDRESS_MONTH, Limits, is_flood
 from newsletter.subscribers.intake.models import EntryPoint, Outcome, SignUp
 from newsletter.subscribers.models import ERASED, Entry, State, Subscriber
 from newsletter.subscribers.preferences import Cadence, Preferences
+from newsletter.subscribers.ratings import store as ratings
 from newsletter.tracking import record
 from newsletter.tracking import store as events
 
@@ -235,6 +236,7 @@ def purge(app: App) -> int:
         intake.forget_old(session, now, CONFIRM_WITHIN)
         steering.forget_old(session, now)
         events.forget_old(session, now - _EVENTS_KEPT)
+        ratings.forget_old_clicks(session, now - _EVENTS_KEPT)
     forget_deleted(app.db)
     return gone
 

@@ -10,6 +10,7 @@ from newsletter.errors import InputError
 
 if TYPE_CHECKING:
     from newsletter.app import App
+    from newsletter.ranking.explain import Explained
 
 _SHOWN = 20  # of those that were left out
 
@@ -61,27 +62,27 @@ def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
         "subscriber": person.email,
         "state": delivery.state if delivery else None,
         "why_none": (delivery.skip_reason or "") if delivery else "",
-        "sent": [{"paper_id": id_, "title": _title(papers, id_), "score": score, "reason": reason}
-                 for id_, score, reason in sent],
-        "candidates": [],
+        "sent": [{"paper_id": paper_id, "title": _title(papers, paper_id), "score": score, "reason": reason}
+                 for paper_id, score, reason in sent],
     }  # fmt: skip
     if isinstance(now, SkipReason):
-        return found | {"why_none": found["why_none"] or now.value}
+        return found | {"why_none": found["why_none"] or now.value, "candidates": []}
     edition, explanation = now
-    found["candidates"] = [
-        {
-            "paper_id": each.paper_id,
-            "title": edition.papers[each.paper_id].title,
-            "place": each.place or None,
-            "score": round(each.score, 4),
-            "parts": {name: round(getattr(each, name), 4) for name in ("named", "liked", "disliked", "trend")},
-            "rule": each.rule.value,
-            "by": list(each.by),
-            "reason": explanation.reasons.get(each.paper_id, ""),
-        }
-        for each in explanation.candidates
-    ]
-    return found
+    reasons = explanation.reasons
+    return found | {"candidates": [_candidate(each, edition.papers, reasons) for each in explanation.candidates]}
+
+
+def _candidate(each: "Explained", papers: dict[int, Any], reasons: dict[int, str]) -> dict[str, Any]:
+    return {
+        "paper_id": each.paper_id,
+        "title": papers[each.paper_id].title,
+        "place": each.place or None,
+        "score": round(each.score, 4),
+        "parts": {name: round(getattr(each, name), 4) for name in ("named", "liked", "disliked", "trend")},
+        "rule": each.rule.value,
+        "by": list(each.by),
+        "reason": reasons.get(each.paper_id, ""),
+    }
 
 
 def _title(papers: dict[int, Any], paper_id: int) -> str:

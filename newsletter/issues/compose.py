@@ -197,16 +197,17 @@ class Edition:
         return f"{of.first}{len(selection.picks)} of {considered} {papers}, ranked {_ranked_by(preferences, selection)}"
 
     def _reason(self, pick: Pick) -> str:
-        return _because(self._talk[pick.paper_id], pick.matched, pick.resembles)
+        return _because(self._talk[pick.paper_id], pick.matched, pick.resembles, clicked=pick.clicked)
 
 
 @lru_cache(maxsize=20_000)  # many readers want the same
-def _because(said: str, matched: tuple[str, ...], resembles: tuple[str, ...]) -> str:
+def _because(said: str, matched: tuple[str, ...], resembles: tuple[str, ...], *, clicked: bool) -> str:
     why = []
     if matched:
         why.append("matches " + " and ".join(f"“{label}”" for label in matched[:2]))
     titles = [clean(bare(title), _LIKED) for title in resembles]
-    why += [f"{_LIKE}“{title}”, which you liked" if title else f"{_LIKE}a paper that you liked" for title in titles]
+    did = "looked at" if clicked else "liked"
+    why += [f"{_LIKE}“{title}”, which you {did}" if title else f"{_LIKE}a paper that you {did}" for title in titles]
     if not why:
         return f"trending, {said}" if said else "new"
     return ", ".join([*why, said] if said else why)

@@ -45,7 +45,7 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     return [
         tuple(
             [
-                Pick(ids[column], value, matched, next(resembled))
+                Pick(ids[column], value, matched, *next(resembled))
                 for (column, value), matched in zip(theirs, reasons.matched(reader, theirs), strict=True)
             ]
         )
@@ -86,8 +86,11 @@ class _Reasons:
                 hits.setdefault(column, []).append(feature)
         return [self._named(hits[column], column) if column in hits else () for column in columns]
 
-    def resembled(self, chosen: Sequence[Sequence[int]]) -> Iterator[tuple[str, ...]]:
-        """Yield for each of these papers, by reader, the title of the liked one that speaks most for it, if any."""
+    def resembled(self, chosen: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[str, ...], bool]]:
+        """Yield for each of these papers, by reader, the title of the liked one that speaks most for it, if any.
+
+        And whether that one was only clicked.
+        """
         likes, look = self._scores.likes, self._scores.look
         readers = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
         columns = np.array([column for each in chosen for column in each], dtype=np.int64)
@@ -99,18 +102,20 @@ class _Reasons:
         if some.any():
             best[some] = np.maximum.reduceat(told, (ends - many)[some])
         hits = np.flatnonzero((told == best[pick]) & (told >= _ALIKE))
-        found: dict[int, list[str]] = {}
-        for number, row in zip(pick[hits].tolist(), likes.indices[like[hits]].tolist(), strict=True):
-            found.setdefault(number, []).append(look.keys[row])
+        found: dict[int, list[tuple[str, bool]]] = {}
+        clicked = (likes.data[like[hits]] < 1).tolist()
+        for number, row, half in zip(pick[hits].tolist(), likes.indices[like[hits]].tolist(), clicked, strict=True):
+            found.setdefault(number, []).append((look.keys[row], half))
         for number, reader in enumerate(readers.tolist()):
-            yield self._title(reader, found[number]) if number in found else ()
+            yield self._title(reader, found[number]) if number in found else ((), False)
 
-    def _title(self, reader: int, keys: Sequence[str]) -> tuple[str, ...]:
+    def _title(self, reader: int, keys: Sequence[tuple[str, bool]]) -> tuple[tuple[str, ...], bool]:
         """Return a liked paper's title as this reader knows it; of several that speak alike the first one's."""
         if reader not in self._titles:
             self._titles = {reader: {each.key: each.label for each in self._wishes[reader].interests.rated}}
         titles = self._titles[reader]
-        return (min([titles[key] for key in keys]),)
+        title, clicked = min([(titles[key], clicked) for key, clicked in keys])
+        return (title,), clicked
 
     def _named(self, features: list[int], column: int) -> tuple[str, ...]:
         labels = self._scores.labels

@@ -89,12 +89,14 @@ class Pick(NamedTuple):
     :ivar score: 0 to 1.
     :ivar matched: the reader's own words for what it matches, best first; empty when no wish is met.
     :ivar resembles: titles of liked papers that speak for it, best first, at most one.
+    :ivar clicked: whether that one was only clicked.
     """
 
     paper_id: int
     score: float
     matched: tuple[str, ...] = ()
     resembles: tuple[str, ...] = ()
+    clicked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

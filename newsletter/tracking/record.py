@@ -1,7 +1,7 @@
 """Opens and clicks, from a link's token to an event and a target."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlmodel import Session
@@ -9,12 +9,15 @@ from sqlmodel import Session
 from newsletter.db import Database
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.decisions import store as decisions
+from newsletter.delivery.models import Delivery
 from newsletter.papers import store as papers
 from newsletter.papers.models import link_targets
 from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.ratings import store as ratings
 from newsletter.tracking import store
 from newsletter.tracking.models import Kind
 
+_TOO_SOON, _AT_ONCE, _TOO_MANY = timedelta(seconds=10), timedelta(seconds=2), 3  # links: a scanner follows all
 _IDS = 2**31  # of papers: a database refuses a larger number
 Tracking = Literal["off", "aggregate", "personal"]
 
@@ -64,8 +67,19 @@ def target(session: Session, delivery_id: int, paper_id: int, kind: str) -> str 
 
 
 def clicked(session: Session, delivery_id: int, paper_id: int, kind: str, now: datetime, tracking: Tracking) -> None:
-    """Count a click on a link that has a target."""
-    _record(session, Kind.CLICKED, delivery_id, now, tracking, paper_id=paper_id, link=kind)
+    """Count a click on a link that has a target; a reader who may be told apart likes the paper, by half, from now on.
+
+    A click within ten seconds of the mail, or one of three links of a mail within two, is a scanner's and says nothing.
+    """
+    delivery = _record(session, Kind.CLICKED, delivery_id, now, tracking, paper_id=paper_id, link=kind)
+    paper = papers.by_ids(session, [paper_id]).get(paper_id) if delivery and tracking == "personal" else None
+    if delivery is None or paper is None or delivery.done_at is None or now - delivery.done_at < _TOO_SOON:
+        return
+    who, just_now = delivery.subscriber_id, now - _AT_ONCE
+    if store.links_since(session, who, delivery.issue_id or 0, just_now) >= _TOO_MANY:
+        ratings.forget_clicks(session, who, just_now)
+    else:
+        ratings.clicked(session, who, paper.key, now, paper_id=paper_id, title=paper.title)
 
 
 def left(session: Session, subscriber_ids: Iterable[int], now: datetime) -> None:
@@ -87,12 +101,14 @@ def _record(
     *,
     paper_id: int = 0,
     link: str = "",
-) -> None:
+) -> Delivery | None:
+    """Count what came back; return the mail, if its reader's may be counted."""
     delivery = deliveries.get(session, delivery_id)
     if delivery is None or tracking == "off":
-        return
+        return None
     reader = subscribers.get(session, delivery.subscriber_id)
     if reader is None or not reader.tracking:  # also by what was mailed before they said so
-        return
+        return None
     who = delivery.subscriber_id if tracking == "personal" else 0
     store.record(session, kind, now, issue_id=delivery.issue_id or 0, subscriber_id=who, paper_id=paper_id, link=link)
+    return delivery

@@ -60,6 +60,12 @@ def totals(session: Session, issue_id: int) -> dict[str, int]:
     return {kind: int(times) for kind, times in session.exec(statement)}
 
 
+def links_since(session: Session, subscriber_id: int, issue_id: int, since: datetime) -> int:
+    """Return how many different links of a mail a reader clicked for the first time since an instant."""
+    theirs = Event.subscriber_id == subscriber_id, Event.issue_id == issue_id, Event.kind == Kind.CLICKED
+    return session.exec(select(sa.func.count(col(Event.id))).where(*theirs, col(Event.first_at) >= since)).one()
+
+
 def of_reader(session: Session, subscriber_id: int) -> Sequence[Event]:
     """Return what is known to have come from a reader, by id."""
     return session.exec(select(Event).where(Event.subscriber_id == subscriber_id).order_by(col(Event.id))).all()

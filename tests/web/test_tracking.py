@@ -1,5 +1,6 @@
 """Opens and clicks: counted without naming anybody, and led only to our own papers."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,10 +10,14 @@ from fastapi.testclient import TestClient
 from samples import add_papers, add_readers, open_and_queue, record
 from sqlmodel import select
 
-from newsletter import pipeline
+from newsletter import pipeline, steering
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
+from newsletter.papers import store as papers
 from newsletter.signing import Purpose
+from newsletter.subscribers.preferences import Preferences
+from newsletter.subscribers.ratings import store as ratings
+from newsletter.subscribers.ratings.models import Said
 from newsletter.tracking import store as events
 from newsletter.tracking.models import Event
 from newsletter.web import create_web
@@ -157,3 +162,92 @@ def test_a_click_on_a_mail_that_is_gone_still_leads_to_the_paper(app: App) -> No
     assert client.get(f"/c/{token}/1/page").status_code == 302
     assert client.get(f"/o/{token}.gif").status_code == 200
     assert kept(app) == []
+
+
+def said_of_papers(app: App, reader: int = 1) -> list[tuple[str, int | None, bool]]:
+    with app.db.snapshot() as session:
+        return [(each.said, each.paper_id, each.taken_back_at is None) for each in ratings.all_of(session, reader)]
+
+
+def test_a_readers_click_is_half_a_like_that_they_can_see_and_take_back(
+    make_app: Callable[..., App], database_url: str, clock: Clock
+) -> None:
+    app = make_app(database_url, tracking="personal")
+    [token] = send(app)
+    client = browse(app)
+    clock.forward(minutes=1)
+    client.get(f"/c/{token}/1/page")
+    client.get(f"/c/{token}/1/pdf")
+    assert said_of_papers(app) == [("clicked", 1, True)]
+    page = f"/preferences/{app.signer.sign(Purpose.PREFERENCES, 1, now=app.now())}"
+    shown = client.get(page).text
+    assert "You followed its link" in shown
+    [rating] = re.findall(r'name="drop" value="(\d+)"', shown)
+    assert client.post(f"{page}/papers", data={"drop": rating}).status_code == 200
+    clock.forward(minutes=1)
+    client.get(f"/c/{token}/1/code")
+    assert said_of_papers(app) == [("clicked", 1, False)], "what was taken back stays so"
+
+
+def test_what_a_reader_said_in_words_outweighs_their_click(
+    make_app: Callable[..., App], sqlite_url: str, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, tracking="personal")
+    [token] = send(app)
+    clock.forward(minutes=1)
+    with app.db.snapshot() as session:
+        paper = papers.by_ids(session, [1])[1]
+    steering.speak(app, 1, 1, paper, Said.DISLIKED)
+    browse(app).get(f"/c/{token}/1/page")
+    assert said_of_papers(app) == [("disliked", 1, True)]
+    steering.speak(app, 1, 1, paper, Said.LIKED)
+    assert said_of_papers(app) == [("liked", 1, True)]
+
+
+@pytest.mark.parametrize("tracking", ["aggregate", "off"])
+def test_nobody_is_learnt_from_who_is_not_told_apart(
+    make_app: Callable[..., App], sqlite_url: str, clock: Clock, tracking: str
+) -> None:
+    app = make_app(sqlite_url, tracking=tracking)
+    [token] = send(app)
+    clock.forward(minutes=1)
+    assert browse(app).get(f"/c/{token}/1/page").status_code == 302
+    assert said_of_papers(app) == []
+
+
+def test_who_asked_not_to_be_counted_is_not_learnt_from(
+    make_app: Callable[..., App], sqlite_url: str, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, tracking="personal")
+    [token] = send(app)
+    steering.save(app, 1, Preferences(tracking=False))
+    clock.forward(minutes=1)
+    browse(app).get(f"/c/{token}/1/page")
+    assert said_of_papers(app) == []
+
+
+def test_a_scanner_that_follows_links_is_no_reader(make_app: Callable[..., App], sqlite_url: str, clock: Clock) -> None:
+    app = make_app(sqlite_url, tracking="personal")
+    first, second = send(app, readers=2)
+    client = browse(app)
+    client.get(f"/c/{first}/1/page")
+    assert said_of_papers(app) == [], "right after the mail"
+    clock.forward(minutes=1)
+    for link in ("page", "pdf", "code"):
+        client.get(f"/c/{second}/1/{link}")
+    assert said_of_papers(app, 2) == [], "three links at once"
+
+
+def test_clicks_are_forgotten_with_the_events_they_came_from(
+    make_app: Callable[..., App], sqlite_url: str, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, tracking="personal")
+    [token] = send(app)
+    clock.forward(minutes=1)
+    browse(app).get(f"/c/{token}/1/page")
+    clock.forward(days=89)
+    pipeline.tidy(app)
+    assert said_of_papers(app) == [("clicked", 1, True)]
+    clock.forward(days=2)
+    pipeline.tidy(app)
+    assert said_of_papers(app) == []

@@ -24,7 +24,7 @@ from newsletter.subscribers.ratings.models import Rating, Said
 from newsletter.subscribers.ratings.store import Word
 
 _CHUNK = 500
-_WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0}
+_WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0, Said.CLICKED: 0.5}
 _LIKES = (Said.LIKED, Said.MORE)
 _MOST_RATED = ratings.MAX_RATINGS  # the newest
 

@@ -10,12 +10,13 @@ from newsletter.db import UTCDateTime
 
 
 class Said(StrEnum):
-    """What a reader says; in each pair the second is the opposite of the first."""
+    """What a reader says; in each pair the second is the opposite of the first. A click says it only half aloud."""
 
     LIKED = "liked"
     DISLIKED = "disliked"
     MORE = "more"
     LESS = "less"
+    CLICKED = "clicked"  # where a reader's clicks are theirs to be counted: see `tracking.record`
 
 
 class How(StrEnum):

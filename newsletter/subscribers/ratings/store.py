@@ -62,6 +62,24 @@ def rate(
     return int(session.execute(statement.returning(col(Rating.id))).scalar_one())
 
 
+def clicked(session: Session, subscriber_id: int, key: str, now: datetime, *, paper_id: int, title: str) -> None:
+    """Write down that a reader followed a paper's link, unless they have said something of it, or taken it back."""
+    theirs = Rating.subscriber_id == subscriber_id, Rating.paper_id == paper_id
+    if session.exec(select(Rating.id).where(*theirs).limit(1)).first() is None:
+        rate(session, subscriber_id, key, Said.CLICKED, How.MAIL, now, paper_id=paper_id, title=title)
+
+
+def forget_clicks(session: Session, subscriber_id: int, since: datetime) -> None:
+    """Delete what a reader seemed to click: it was a machine."""
+    theirs = col(Rating.subscriber_id) == subscriber_id, col(Rating.said) == Said.CLICKED
+    session.execute(sa.delete(Rating).where(*theirs, col(Rating.said_at) >= since))
+
+
+def forget_old_clicks(session: Session, before: datetime) -> None:
+    """Delete what readers clicked long ago."""
+    session.execute(sa.delete(Rating).where(col(Rating.said) == Said.CLICKED, col(Rating.said_at) < before))
+
+
 def said(session: Session, subscriber_id: int, paper_id: int) -> str:
     """Return what a reader says of a paper now, or an empty text."""
     theirs = Rating.subscriber_id == subscriber_id, Rating.paper_id == paper_id, col(Rating.taken_back_at).is_(None)
@@ -99,8 +117,9 @@ def of_readers(session: Session, subscriber_ids: Sequence[int]) -> dict[int, lis
 
 
 def count(session: Session, subscriber_id: int) -> int:
-    """Return of how many papers a reader has said something."""
-    return session.exec(select(sa.func.count(col(Rating.id))).where(Rating.subscriber_id == subscriber_id)).one()
+    """Return of how many papers a reader has said something in so many words."""
+    theirs = Rating.subscriber_id == subscriber_id, Rating.said != Said.CLICKED
+    return session.exec(select(sa.func.count(col(Rating.id))).where(*theirs)).one()
 
 
 def all_of(session: Session, subscriber_id: int) -> Sequence[Rating]:
