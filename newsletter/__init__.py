@@ -17,6 +17,7 @@ The map, upwards: it is the life of a paper.
 ``app``               the composition root; ``timekeeping``, one clock for all machines
 ``pulling``           every source asked, politely and at once; what an issue waits for
 ``learning``          by night: which terms are common, what is liked together
+``replaying``         past days once more, to compare ways of ranking
 ``steering``          readers change what they get, pause, move; each step can be undone
 ``operating``         what the operator decides: issues held up, doubtful mails, databases that were restored
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them

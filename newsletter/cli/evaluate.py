@@ -3,16 +3,19 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from newsletter.cli.frame import LOOK, open_app, parse_day, print_json
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
     from newsletter.ranking.benchmark import Library
+    from newsletter.replaying import Replayed
 
 _MOST = 200  # papers of a reader's full ranking
 cli = typer.Typer(help="How good the ranking is.", no_args_is_help=True)
@@ -42,6 +45,48 @@ def rank(
         writer.writerows(rows)
     partial.replace(out)  # half a ranking must not be scored
     typer.echo(f"{len(readers)} readers, {len(fresh)} new papers, {len(calendar)} days: {out}")
+
+
+@cli.command()
+def days(
+    since: str = typer.Option(..., metavar="DAY", help="The first day, such as 2026-08-05."),
+    until: str | None = typer.Option(None, metavar="DAY", help="The last day; today unless given."),
+    way: list[str] = typer.Option(
+        [], "--way", help="A way of ranking, once for each; the others are compared with the first. All unless given."
+    ),
+    svg: Path | None = typer.Option(None, dir_okay=False, help="Write a plot of it."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Replay past days of this database: what each way of ranking would have brought of what readers then liked."""
+    from newsletter.cli.plot import bars
+    from newsletter.replaying import WAYS, replay
+
+    if strange := [each for each in way if each not in WAYS]:
+        raise typer.BadParameter(f"there is no way {strange[0]!r}; there are {', '.join(WAYS)}", param_hint="--way")
+    first = parse_day(since)
+    with open_app() as app:
+        last = parse_day(until) if until else app.now().date()
+        counted, found = replay(app, first, last, way or list(WAYS))
+    if svg:
+        svg.write_text(bars({name: each.figures["hit rate"] for name, each in found.items()}), encoding="utf-8")
+    if as_json:
+        print_json({"readers_days": counted, "ways": {name: asdict(each) for name, each in found.items()}})
+    else:
+        for line in _table(counted, found):
+            typer.echo(line)
+    if not counted:
+        raise typer.Exit(LOOK)
+
+
+def _table(counted: int, found: "dict[str, Replayed]") -> list[str]:
+    lines = [f"{counted} readers' days with something that they liked, each figure with its 95 % interval"]
+    for name, each in found.items():
+        lines.append(f"{name}: covers {each.coverage:.0%} of the papers")
+        for what, value in each.figures.items():
+            better = each.better[what]
+            more = f"  {better.value:+.3f} ({better.low:+.3f} to {better.high:+.3f})" if better.value else ""
+            lines.append(f"  {what:<10} {value.value:.3f} ({value.low:.3f} to {value.high:.3f}){more}")
+    return lines
 
 
 def _papers(path: Path) -> dict[str, tuple[str, str]]:

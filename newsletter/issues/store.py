@@ -127,6 +127,12 @@ def candidates(session: Session, issue_id: int) -> tuple[IssueCandidate, ...]:
     return tuple(session.exec(statement))
 
 
+def between(session: Session, first: date, last: date) -> Sequence[Issue]:
+    """Return the issues of some days, both included, oldest first."""
+    days = col(Issue.day) >= first, col(Issue.day) <= last
+    return session.exec(select(Issue).where(*days).order_by(col(Issue.day), col(Issue.id))).all()
+
+
 def latest(session: Session, limit: int) -> Sequence[Issue]:
     """Return the last issues, newest first."""
     return session.exec(select(Issue).order_by(col(Issue.day).desc(), col(Issue.id).desc()).limit(limit)).all()

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import chunks, insert
 from newsletter.issues.learned.models import CoreadModel, PaperFactors, TextStatistics
-from newsletter.issues.models import Issue
+from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
 from newsletter.ranking.coread import Factors
@@ -156,15 +156,35 @@ def drop_old(session: Session, opened_before: datetime) -> None:
         session.execute(sa.delete(model).where(id_ != last, id_.not_in(in_use)))
 
 
+def liked_of(session: Session, issue: Issue) -> dict[int, frozenset[int]]:
+    """Return which papers of an issue readers said something good of, after it was opened, by reader."""
+    of_issue = sa.select(col(IssueCandidate.paper_id)).where(col(IssueCandidate.issue_id) == issue.id)
+    statement = (
+        sa.select(col(Rating.subscriber_id), col(Rating.paper_id))
+        .where(col(Rating.said).in_((*_LIKES, Said.CLICKED)), col(Rating.taken_back_at).is_(None))
+        .where(col(Rating.said_at) >= issue.opened_at, col(Rating.paper_id).in_(of_issue))
+    )
+    found: dict[int, set[int]] = {}
+    for reader, paper_id in session.execute(statement):
+        found.setdefault(reader, set()).add(paper_id or 0)
+    return {reader: frozenset(each) for reader, each in found.items()}
+
+
 def rated(
-    session: Session, subscriber_ids: Sequence[int], model_id: int | None, pool: Pool | None = None
+    session: Session,
+    subscriber_ids: Sequence[int],
+    model_id: int | None,
+    pool: Pool | None = None,
+    *,
+    before: datetime | None = None,
 ) -> dict[int, Ratings]:
     """Return what readers said of papers, newest first.
 
     :param model_id: the co-reading model of the pool that they are to be ranked in.
     :param pool: what it has looked at already is given without its text.
+    :param before: only what they had said by then.
     """
-    said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids).items()}
+    said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids, before).items()}
     words = {word for theirs in said.values() for word in theirs}
     keys = {_identity(each.key, each.title, each.text, each.paper_id) for each in words}
     lacking = pool.likeness.lacks(keys) if pool else keys

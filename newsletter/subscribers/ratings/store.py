@@ -100,14 +100,21 @@ def take_back(
     return session.exec(select(Rating).where(Rating.id == rating_id, Rating.subscriber_id == subscriber_id)).first()
 
 
-def of_readers(session: Session, subscriber_ids: Sequence[int]) -> dict[int, list[Word]]:
-    """Return what readers say now, each reader's newest word first."""
+def of_readers(
+    session: Session, subscriber_ids: Sequence[int], before: datetime | None = None
+) -> dict[int, list[Word]]:
+    """Return what readers say now, each reader's newest word first.
+
+    :param before: only what they had said by then.
+    """
     found: dict[int, list[Word]] = {}
     # of a paper that we know, what was pasted is not asked for: it may be long, and a batch has thousands
     pasted = sa.case((col(Rating.paper_id).is_(None), col(Rating.text)), else_="")
     words = sa.select(
         *(col(each) for each in (Rating.subscriber_id, Rating.said, Rating.key, Rating.paper_id, Rating.title)), pasted
     )
+    if before is not None:
+        words = words.where(col(Rating.said_at) < before)
     for chunk in chunks(subscriber_ids, _CHUNK):
         theirs = col(Rating.subscriber_id).in_(chunk), col(Rating.taken_back_at).is_(None)
         newest_first = col(Rating.said_at).desc(), col(Rating.id).desc()

@@ -1,0 +1,125 @@
+"""Past days once more: what each way of ranking would have chosen, and what readers then said of it. Never writes.
+
+A day counts for a reader who said something good of one of its papers after its issue was opened. They are ranked by
+what they had said by then, and by what they ask for now: what they asked for then is not kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from sqlmodel import Session
+
+from newsletter.app import App
+from newsletter.issues import store as issues
+from newsletter.issues.compose import Edition, Reader
+from newsletter.issues.learned import store as learned
+from newsletter.issues.models import Issue
+from newsletter.issues.store import Draft
+from newsletter.ranking.quality import FIGURES, Figure, Outcome, difference, figure
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.models import Addressee
+
+_NO_WORDS = {"topics": (), "keywords": (), "authors": (), "categories": (), "about": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a ranking goes by."""
+
+    words: bool = True
+    likes: bool = True
+    coread: bool = True
+
+
+WAYS: Mapping[str, Way] = {
+    "current": Way(),
+    "without co-reading": Way(coread=False),
+    "words only": Way(likes=False),
+    "likes only": Way(words=False),
+    "trending": Way(words=False, likes=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How good a way of ranking was.
+
+    :ivar figures: by name.
+    :ivar coverage: which part of all candidates was picked for anybody.
+    :ivar better: by how much it beats the way that it is compared with, by name.
+    """
+
+    figures: dict[str, Figure]
+    coverage: float
+    better: dict[str, Figure]
+
+
+def replay(app: App, first: date, last: date, ways: Sequence[str]) -> tuple[int, dict[str, Replayed]]:
+    """Return how many readers' days there were, and how good each way of ranking was on them.
+
+    :param ways: names of `WAYS`; each is compared with the first.
+    """
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in ways}
+    picked: dict[str, int] = dict.fromkeys(ways, 0)
+    candidates, given = 0, {name: dict[int, set[int]]() for name in ways}
+    with app.db.snapshot() as session:
+        for issue in issues.between(session, first, last):
+            liked = learned.liked_of(session, issue)
+            people = list(subscribers.addressees(session, sorted(liked)).values())
+            if not people:
+                continue
+            candidates += len(issues.candidates(session, issue.id or 0))
+            for name in ways:
+                found = _day(session, app, issue, WAYS[name], people, liked, given[name])
+                outcomes[name] += found
+                picked[name] += len({paper_id for each in found for paper_id in each.picks})
+    base = outcomes[ways[0]]
+    return len(base), {
+        name: Replayed(
+            figures={each: figure(outcomes[name], of) for each, of in FIGURES.items()},
+            coverage=picked[name] / candidates if candidates else 0.0,
+            better={each: difference(outcomes[name], base, of) for each, of in FIGURES.items()},
+        )
+        for name in ways
+    }
+
+
+def _day(
+    session: Session,
+    app: App,
+    issue: Issue,
+    way: Way,
+    people: Sequence[Addressee],
+    liked: Mapping[int, frozenset[int]],
+    given: dict[int, set[int]],
+) -> list[Outcome]:
+    kept = issues.draft(session, issue.day, app.now(), app.settings.window)
+    model_id = issue.model_id if way.coread else None
+    edition = issues.edition(session, Draft(issue.model_copy(update={"model_id": model_id}), kept.candidates))
+    ids = [each.id for each in people]
+    rated = learned.rated(session, ids, model_id, edition.pool, before=issue.opened_at) if way.likes else {}
+    readers = []
+    for each in people:
+        wishes = each.preferences if way.words else each.preferences.model_copy(update=_NO_WORDS)
+        said = rated.get(each.id, learned.NO_RATINGS)
+        # what this way had given them by then is what they would have seen
+        readers.append(Reader(wishes, said.papers | given.setdefault(each.id, set()), said.rated))
+    found = []
+    for each, selection in zip(people, edition.choose(readers), strict=True):
+        picks = tuple(pick.paper_id for pick in selection.picks)
+        repeated = len(given[each.id].intersection(picks))
+        given[each.id].update(picks)
+        found.append(Outcome(each.id, picks, liked[each.id], repeated, _alike(edition, picks)))
+    return found
+
+
+def _alike(edition: Edition, picks: Sequence[int]) -> float:
+    """Return the mean cosine of two different picks."""
+    if len(picks) < 2:
+        return 0.0
+    place = {int(paper_id): column for column, paper_id in enumerate(edition.pool.ids)}
+    columns = np.array([place[each] for each in picks])
+    cosines = edition.pool.alike(columns, np.tile(columns, (len(columns), 1)))
+    return float((cosines.sum() - np.trace(cosines)) / (len(picks) * (len(picks) - 1)))

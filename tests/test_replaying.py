@@ -1,0 +1,130 @@
+"""Past days once more: what a way of ranking would have brought of what readers then liked."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import sqlalchemy as sa
+from fakes import Clock
+from samples import add_papers, add_readers, open_and_queue, record
+
+from newsletter import pipeline
+from newsletter.app import App
+from newsletter.replaying import WAYS, replay
+from newsletter.subscribers.ratings import store as ratings
+from newsletter.subscribers.ratings.models import How, Said
+from newsletter.tables import TABLES
+
+FIELDS = ("enzymes fold in water", "tools help on the web", "knots in space and time")
+DAYS = 4
+Here = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def like(app: App, reader: int, paper_id: int, said: Said = Said.LIKED) -> None:
+    with app.db.session() as session:
+        known = {"paper_id": paper_id, "title": f"P{paper_id}"}
+        ratings.rate(session, reader, f"k:{paper_id}", said, How.MAIL, app.now(), **known)  # type: ignore[arg-type]
+
+
+def live(app: App, clock: Clock) -> list[int]:
+    """Send issues of some days to readers of one field each, who like all papers of it each day; return their ids."""
+    readers = add_readers(app, 6, max_papers=3)
+    for day in range(DAYS):
+        at, first = clock.at.replace(hour=0), 30 * day + 1
+        add_papers(
+            app,
+            [
+                record(n, f"Paper {n}", abstract=f"{FIELDS[n % 3]} {n}", upvotes=50 if n % 3 == 2 else 0, listed_at=at)
+                for n in range(first, first + 30)
+            ],
+        )
+        pipeline.deliver(app, open_and_queue(app).id)
+        clock.forward(minutes=5)
+        for reader in readers:
+            for paper_id in range(first + (reader - first) % 3, first + 30, 3):
+                like(app, reader, paper_id)
+        clock.at = (clock.at + timedelta(days=1)).replace(hour=9, minute=0)
+    return readers
+
+
+@pytest.fixture
+def lived(app_on_both: App, clock: Clock) -> App:
+    """Some days that are over."""
+    live(app_on_both, clock)
+    return app_on_both
+
+
+def everything(app: App) -> dict[str, int]:
+    with app.db.snapshot() as session:
+        counts = {each: session.scalar(sa.select(sa.func.count()).select_from(each)) for each in TABLES}
+    return {str(each.__tablename__): number or 0 for each, number in counts.items()}
+
+
+def test_what_readers_like_brings_them_more_of_what_they_will_like(lived: App, clock: Clock) -> None:
+    before = everything(lived)
+    counted, found = replay(lived, date(2026, 8, 6), clock.at.date(), list(WAYS))
+    assert counted == 6 * (DAYS - 1)
+    assert found["current"].figures["hit rate"].value > found["trending"].figures["hit rate"].value
+    assert found["current"].figures["hit rate"] == found["likes only"].figures["hit rate"]
+    assert found["words only"].figures == found["trending"].figures
+    assert found["trending"].better["hit rate"].value < 0
+    assert found["current"].better["nDCG"].value == 0
+    assert 0 < found["trending"].coverage < found["current"].coverage <= 1
+    assert found["current"].figures["repeats"].value == 0
+    assert everything(lived) == before
+
+
+def test_nothing_that_was_said_later_is_known_earlier(lived: App) -> None:
+    counted, found = replay(lived, date(2026, 8, 5), date(2026, 8, 5), ["current", "trending"])
+    assert counted == 6, "on the first day nobody had said anything"
+    assert found["current"].figures == found["trending"].figures
+
+
+def test_a_day_without_a_kind_word_counts_for_nobody(app: App, clock: Clock) -> None:
+    add_papers(app, [record(1), record(2)])
+    [reader] = add_readers(app, 1)
+    pipeline.deliver(app, open_and_queue(app).id)
+    like(app, reader, 1, Said.DISLIKED)
+    clock.forward(days=1)
+    for first, last in ((date(2026, 8, 1), clock.at.date()), (date(2027, 1, 1), date(2026, 1, 1))):
+        counted, found = replay(app, first, last, ["current"])
+        assert (counted, found["current"].coverage) == (0, 0.0)
+
+
+@pytest.fixture
+def here(app: App, command_here: Here, clock: Clock, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Run a command on a database with days that are over."""
+    live(app, clock)
+    capsys.readouterr()
+    return partial(command_here, database_url=app.settings.database_url, secret_key="a key for tests")
+
+
+def test_the_command_prints_figures_with_their_intervals_and_plots_them(here: Here, tmp_path: Path) -> None:
+    plot = tmp_path / "plot.svg"
+    done = here("evaluate", "days", "--since", "2026-08-05", "--until", "2026-08-09", "--svg", str(plot))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("24 readers' days")
+    assert [line.partition(":")[0] for line in done.stdout.splitlines() if line[0] not in " 2"] == list(WAYS)
+    assert len(re.findall(r"  hit rate +[0-9.]+ \([0-9.]+ to [0-9.]+\)", done.stdout)) == len(WAYS)
+    root = ET.fromstring(plot.read_text(encoding="utf-8"))
+    assert len([each for each in root if each.get("class") == "bar"]) == len(WAYS)
+    some = here("evaluate", "days", "--since", "2026-08-05", "--way", "trending", "--way", "current", "--json")
+    found: dict[str, Any] = json.loads(some.stdout)
+    assert list(found["ways"]) == ["trending", "current"]
+    assert found["ways"]["current"]["better"]["hit rate"]["value"] > 0
+
+
+def test_no_days_and_no_such_way_are_said_so(here: Here) -> None:
+    none = here("evaluate", "days", "--since", "2027-08-05")
+    assert none.returncode == 3
+    assert none.stdout.startswith("0 readers' days")
+    wrong = here("evaluate", "days", "--since", "2026-08-05", "--way", "magic")
+    assert wrong.returncode == 2
+    assert "without co-reading" in wrong.stderr
