@@ -5,7 +5,7 @@ single reader likes needs no learning: it is looked up when they are ranked, and
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from newsletter.ranking.statistics import Statistics, statistics
 from newsletter.ranking.terms import count
 
 _log = logs.get(__name__)
-_AFRESH = timedelta(hours=20)
+_NIGHT, _TONIGHT, _MISSED = range(2, 6), timedelta(hours=6), timedelta(hours=30)  # UTC; after what was made last
 _ARCHIVE = timedelta(days=365)
 _MOST_PAPERS = 20_000  # in the archive, the newest ones
 _IN_USE = timedelta(days=10)  # longer than an issue may still be sent
@@ -31,37 +31,35 @@ _FEWEST_PAPERS = 200  # of fewer, how common a term is says little
 
 
 def learn(app: App) -> None:
-    """Make text statistics and the co-reading model anew, unless that was done within the last 20 hours."""
+    """Make text statistics and the co-reading model anew: once a night, or when that was missed by half a day."""
     now = app.now()
     with app.db.snapshot() as session:
         made_at = store.made_at(session)
-        if made_at is not None and now - made_at < _AFRESH:
+        if made_at is not None and now - made_at < (_TONIGHT if now.hour in _NIGHT else _MISSED):
             return
-        archive = _archive(session, now)
-        paper_ids, likes = who_likes_what(store.likes(session))
-        learnt = factors(likes) if enough(likes) else None
+        archive = statistics(count(store.texts(session, store.newest_ids(session, now - _ARCHIVE, _MOST_PAPERS))))
         if archive.papers < _FEWEST_PAPERS:
             return
-        known = {} if learnt is None else dict(zip(paper_ids, learnt, strict=True))
-        recent = store.listed_since(session, now - _PLACED)
-        new = (
-            _placed(session, archive, known, likes, [each for each in recent if each.id not in known]) if known else {}
-        )
+        paper_ids, likes = who_likes_what(store.likes(session))
+        known = dict(zip(paper_ids, factors(likes), strict=True)) if enough(likes) else {}
+        recent = store.listed_since(session, now - _PLACED) if known else []
+        new = _placed(session, archive, known, likes, [each for each in recent if each.id not in known])
     with app.db.session() as session:
         store.keep_statistics(session, archive, now)
         if known:
             model_id = store.keep_model(session, likes.shape[0], len(known), now)
-            store.keep_factors(session, model_id, known, liked=True)
-            store.keep_factors(session, model_id, new, liked=False)
+            store.keep_factors(session, model_id, known, now, liked=True)
+            store.keep_factors(session, model_id, new, now, liked=False)
         store.drop_old(session, now - _IN_USE)
     _log.info("learnt", papers=archive.papers, readers=likes.shape[0], liked=len(known))
 
 
 def place_new(app: App) -> None:
     """Say where new papers stand among those that are liked together, by what they are like."""
+    now = app.now()
     with app.db.snapshot() as session:
         statistics_id, model_id = store.newest(session)
-        new = store.listed_since(session, app.now() - _PLACED, model_id) if model_id else []
+        new = store.listed_since(session, now - _PLACED, model_id) if model_id else []
         archive = store.statistics(session, statistics_id) if new else None
         if archive is None or model_id is None:
             return
@@ -69,12 +67,7 @@ def place_new(app: App) -> None:
         likes = _likes_of(store.likes(session, MOST_READERS), list(known))
         found = _placed(session, archive, known, likes, new)
     with app.db.session() as session:
-        store.keep_factors(session, model_id, found, liked=False)
-
-
-def _archive(session: Session, now: datetime) -> Statistics:
-    ids = store.newest_ids(session, now - _ARCHIVE, _MOST_PAPERS)
-    return statistics(count(text for _, text in store.texts(session, ids)))
+        store.keep_factors(session, model_id, found, now, liked=False)
 
 
 def _likes_of(pairs: NDArray[np.int64], paper_ids: Sequence[int]) -> sparse.csr_array:
@@ -98,8 +91,8 @@ def _placed(
 
     :param likes: (readers, known papers).
     """
-    liked = dict(store.texts(session, known))
-    theirs = [liked.get(each, ("", "")) for each in known]
+    if not known or not new:
+        return {}
     texts = ((each.title, each.abstract or each.summary) for each in new)
-    found = placed(archive, texts, theirs, np.array(list(known.values())), likes)
+    found = placed(archive, texts, store.texts(session, known), np.array(list(known.values())), likes)
     return {each.id or 0: row for each, row in zip(new, found, strict=True)}

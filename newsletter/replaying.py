@@ -99,7 +99,11 @@ def _day(
     model_id = issue.model_id if way.coread else None
     edition = issues.edition(session, Draft(issue.model_copy(update={"model_id": model_id}), kept.candidates))
     ids = [each.id for each in people]
-    rated = learned.rated(session, ids, model_id, edition.pool, before=issue.opened_at) if way.likes else {}
+    rated = (
+        learned.rated(session, ids, model_id, edition.pool, by=issue.opened_at, before=issue.opened_at)
+        if way.likes
+        else {}
+    )
     readers = []
     for each in people:
         wishes = each.preferences if way.words else each.preferences.model_copy(update=_NO_WORDS)
@@ -121,5 +125,6 @@ def _alike(edition: Edition, picks: Sequence[int]) -> float:
         return 0.0
     place = {int(paper_id): column for column, paper_id in enumerate(edition.pool.ids)}
     columns = np.array([place[each] for each in picks])
-    cosines = edition.pool.alike(columns, np.tile(columns, (len(columns), 1)))
+    near, rows = edition.pool.alike(columns)
+    cosines = near[np.ix_(rows, rows)]
     return float((cosines.sum() - np.trace(cosines)) / (len(picks) * (len(picks) - 1)))

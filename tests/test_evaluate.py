@@ -64,6 +64,8 @@ def test_readers_get_the_new_papers_of_their_field_first(command: Command, files
         ("new", '{"id": "n0"}\n{"id": "n0"}\n', "line 2: a second paper n0"),
         ("new", '{"title": "no id"}\n', "line 1: no id"),
         ("subscribers", '{"id": "s0", "likes": "p1"}\n', "line 1: likes and keywords are lists"),
+        ("new", '{"id": "\\ud800"}\n', "id holds half a character"),
+        ("archive", "[" * 100_000, "no JSON lines"),
         ("days", "[]", "no JSON object of days"),
         ("days", '{"d0": ["nowhere"]}', "day d0 has a paper nowhere"),
     ],

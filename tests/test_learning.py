@@ -3,6 +3,7 @@
 import random
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from fakes import Clock
@@ -11,12 +12,14 @@ from sqlmodel import select
 
 from newsletter import learning, pipeline
 from newsletter.app import App
+from newsletter.delivery.desk import Desk, Prepared
 from newsletter.issues import store as issues
 from newsletter.issues.learned import store as learned
 from newsletter.issues.learned.models import CoreadModel, PaperFactors, TextStatistics
 from newsletter.issues.models import Issue
 from newsletter.papers.models import Paper
 from newsletter.ranking.coread import LEAST_READERS
+from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import How, Said
 
@@ -108,21 +111,72 @@ def test_a_paper_takes_less_than_a_kilobyte(app_on_both: App, clock: Clock) -> N
         assert max(len(each) for each in session.exec(select(PaperFactors.packed))) <= 512
 
 
-def test_it_is_learnt_once_a_day_and_an_issue_keeps_what_it_was_ranked_by(app: App, clock: Clock) -> None:
+def test_it_is_learnt_once_a_night_and_an_issue_keeps_what_it_was_ranked_by(app: App, clock: Clock) -> None:
     crowd(app, archive(app, clock))
     learning.learn(app)
     learning.learn(app)
     assert kept(app)[:2] == (1, 1)
     add_papers(app, [record(2_001, listed_at=clock.at)])
     first = pipeline.open_issue(app, clock.at.date())
-    clock.forward(days=1)
-    learning.learn(app)
-    assert kept(app)[:2] == (2, 2)
+    for hours, made in ((8, 1), (10, 2), (12, 2), (12, 3), (31, 4)):  # 17:00, 03:00, 15:00, 03:00 and 10:00
+        clock.forward(hours=hours)
+        learning.learn(app)
+        with app.db.snapshot() as session:
+            assert learned.newest(session) == (made, made)
     assert _by(app, first) == (1, 1)
     clock.forward(days=30)
     learning.learn(app)
-    assert kept(app)[:2] == (1, 1)
+    assert kept(app)[:2] == (2, 2), "the newest two"
     assert _by(app, first) == (None, None), "what is over is not ranked again"
+
+
+def test_what_is_placed_later_does_not_change_an_issue_that_is_under_way(app: App, clock: Clock) -> None:
+    papers = archive(app, clock)
+    crowd(app, papers)
+    learning.learn(app)
+    add_papers(app, [record(2_001, abstract="enzymes fold"), record(2_002, abstract="the web helps")])
+    [reader] = add_readers(app, 1, prefix="quiet")
+    like(app, reader, papers[:3])
+    clock.forward(hours=1)
+    issue = open_and_queue(app)
+    before = _chosen(app, issue, reader)
+    clock.forward(minutes=1)
+    learning.place_new(app)
+    assert kept(app)[2] == len(papers) + 2
+    assert _chosen(app, issue, reader) == before
+
+
+def _chosen(app: App, issue: Issue, reader: int) -> object:
+    with app.db.snapshot() as session:
+        desk = Desk(
+            session, issues.draft(session, issue.day, app.now(), timedelta(days=1)), app.identity, app.templates
+        )
+        found = desk.prepare(session, [reader], {}, app.now())[reader]
+    assert isinstance(found, Prepared)
+    return found.selection
+
+
+def test_a_model_does_not_outlive_its_crowd(app: App, clock: Clock) -> None:
+    readers = crowd(app, archive(app, clock))
+    learning.learn(app)
+    with app.db.session() as session:
+        subscribers.leave(session, readers, app.now())
+    clock.forward(days=2)
+    learning.learn(app)
+    with app.db.snapshot() as session:
+        assert learned.newest(session) == (2, None)
+
+
+def test_who_places_papers_in_a_model_that_is_gone_by_then_fails_nobody(app_on_both: App, clock: Clock) -> None:
+    papers = archive(app_on_both, clock)
+    crowd(app_on_both, papers)
+    learning.learn(app_on_both)
+    with app_on_both.db.session() as session:
+        session.execute(sa.delete(PaperFactors))
+        session.execute(sa.delete(CoreadModel))
+    with app_on_both.db.session() as session:
+        learned.keep_factors(session, 1, {papers[0]: np.ones(3, np.float32)}, app_on_both.now(), liked=False)
+    assert kept(app_on_both)[1:] == (0, 0)
 
 
 def _by(app: App, issue: Issue) -> tuple[int | None, int | None]:
@@ -140,8 +194,6 @@ def test_only_likes_of_those_who_get_our_mails_are_learnt_from(app: App, clock: 
     like(app, here, papers[2:4], said)
     like(app, gone, papers[:9])
     with app.db.session() as session:
-        from newsletter.subscribers import store as subscribers
-
         subscribers.leave(session, [gone], app.now())
     with app.db.snapshot() as session:
         assert learned.likes(session).tolist() == [[here, papers[0]], [here, papers[1]]]

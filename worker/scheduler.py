@@ -17,8 +17,8 @@ SCHEDULE = {
     "tick": CronTrigger(second=0, timezone="UTC"),
     "sweep": IntervalTrigger(seconds=30, timezone="UTC"),
     "tidy": CronTrigger(minute="10,40", timezone="UTC"),
-    # Most issues are over by then, and the next ones not open yet; what is fresh is not made again.
-    "learn": CronTrigger(hour="3,15", minute=25, timezone="UTC"),
+    # Most issues are over by then, and the next ones not open yet; what was missed is made up for.
+    "learn": CronTrigger(hour="*/3", minute=25, timezone="UTC"),
 }
 
 

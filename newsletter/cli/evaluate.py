@@ -115,7 +115,7 @@ def _days(path: Path, known: dict[str, tuple[str, str]]) -> dict[str, list[str]]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         days = {str(day): [str(each) for each in ids] for day, ids in found.items()}
-    except (ValueError, AttributeError, TypeError) as exc:
+    except (ValueError, AttributeError, TypeError, RecursionError) as exc:
         raise InputError(f"{path}: no JSON object of days with their papers") from exc
     for day, ids in days.items():
         if strange := [each for each in ids if each not in known]:
@@ -132,7 +132,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     if not isinstance(row, dict):
                         raise InputError(f"{path}, line {number}: no JSON object")
                     yield f"{path}, line {number}", row
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise InputError(f"{path}: no JSON lines: {exc}") from exc
 
 
@@ -140,4 +140,8 @@ def _text(where: str, row: dict[str, Any], name: str) -> str:
     value = row.get(name) or ""
     if not isinstance(value, str | int):
         raise InputError(f"{where}: {name} is no text")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as exc:
+        raise InputError(f"{where}: {name} holds half a character") from exc
     return str(value)

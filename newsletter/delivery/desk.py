@@ -167,7 +167,7 @@ class Desk:
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
-        rated = learned.rated(session, ids, self.issue.model_id, setting.edition.pool)
+        rated = learned.rated(session, ids, self.issue.model_id, setting.edition.pool, by=self.issue.opened_at)
         nobody = learned.NO_RATINGS
         return [
             Reader(wishes[id_], seen.get(id_, frozenset()) | said.papers, said.rated)

@@ -21,6 +21,7 @@ from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated,
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 from newsletter.subscribers.topics import phrases
 
+_ROOM, _LITTLE_ROOM = 20 * 2**20, 2**20  # bytes: a worker has a few days on its desk, each with several editions
 _SUBJECT = 60  # characters of the first title in a subject; phones show about that much
 _NAMED = 3  # interests named in the opening line
 _RISING = 5  # upvotes a day that are worth a word
@@ -140,6 +141,7 @@ class Edition:
                 for each, trend in zip(known, trends, strict=True)
             ],
             learned.statistics,
+            _ROOM if span is Span.DAY else _LITTLE_ROOM,
         )
 
     def choose(self, readers: Sequence[Reader]) -> list[Selection]:

@@ -219,7 +219,7 @@ def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date
     elif span is Span.WEEK and issue.day - _WEEK < issue.window_start.date():
         chosen = _listed_since(session, issue, issue.day - _WEEK)
     found = papers.by_ids(session, [each.paper_id for each in chosen])
-    placed = learned.factors(session, issue.model_id, found)
+    placed = learned.factors(session, issue.model_id, found, issue.opened_at)
     knowledge = Knowledge(learned.statistics(session, issue.statistics_id), placed)
     return Edition(issue.day, chosen, found, issue.news, span=span, since=since, knowledge=knowledge)
 

@@ -20,7 +20,8 @@ _LEAST_PAPERS = 50
 _AVID, _POPULAR = -0.5, -0.3
 _CALLED, _PULL = 30, 0.6
 MOST_READERS = 5_000
-_AT_ONCE = 500  # new papers
+_MOST_LIKED = 20_000  # papers
+_AT_ONCE = 200  # new papers
 
 
 def factors(likes: sparse.csr_array, dimensions: int = DIMENSIONS) -> Factors:
@@ -61,15 +62,16 @@ def placed(
     """
     theirs, vectors = archive.vectors(count(liked)), archive.vectors(count(new))
     terms = np.unique(vectors.counts.terms)
-    over = vectors.over(terms)
-    cosines = sparse.csr_array(over @ theirs.over(terms).T.tocsr())
-    near = at_length_1((cosines.power(2) @ known).astype(np.float64))
+    over, across = vectors.over(terms), sparse.csr_array(theirs.over(terms).T)
     common = over @ archive.average_over(terms) * archive.certainty
     some = sparse.csr_array(likes[:MOST_READERS])
-    drawn = near.copy()
-    for rows in np.array_split(np.arange(len(near)), -(-len(near) // _AT_ONCE) or 1):
-        drawn[rows] += _PULL * _called(some, cosines[rows], common[rows], known)
-    return at_length_1(drawn)
+    found = np.zeros((over.shape[0], known.shape[1]), dtype=np.float32)
+    for first in range(0, len(found), _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        cosines = sparse.csr_array(over[rows] @ across)
+        near = at_length_1((cosines.power(2) @ known).astype(np.float64))
+        found[rows] = at_length_1(near + _PULL * _called(some, cosines, common[rows], known))
+    return found
 
 
 def _called(likes: sparse.csr_array, cosines: sparse.csr_array, common: Vector, known: Factors) -> Factors:
@@ -85,7 +87,7 @@ def _called(likes: sparse.csr_array, cosines: sparse.csr_array, common: Vector, 
 
 
 def who_likes_what(pairs: NDArray[np.int64]) -> tuple[list[int], sparse.csr_array]:
-    """Return liked papers, and (readers, papers) who likes which.
+    """Return liked papers, the 20,000 that most like if there are more, and (readers, papers) who likes which.
 
     :param pairs: (likes, 2), reader and paper.
     """
@@ -93,7 +95,8 @@ def who_likes_what(pairs: NDArray[np.int64]) -> tuple[list[int], sparse.csr_arra
     papers, columns = np.unique(pairs[:, 1], return_inverse=True)
     likes = sparse.csr_array((np.ones(len(pairs)), (rows, columns)), shape=(len(readers), len(papers)))
     likes.data[:] = 1.0
-    return papers.tolist(), likes
+    most = np.sort(np.argsort(-likes.sum(axis=0), kind="stable")[:_MOST_LIKED])
+    return papers[most].tolist(), sparse.csr_array(likes[:, most])
 
 
 def at_length_1(rows: NDArray[Any]) -> Factors:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from newsletter.ranking.likeness import TWIN
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.statistics import Vector
 
 _LOOKED_AT, _TIMES = 60, 2  # candidates: so many at least, and so many for each pick
 _RELEVANCE = 0.75  # against novelty; measured from 0.5 to 1: from 0.7 on it costs nothing
-TWIN = 0.95  # cosine from which on two papers are one
 
 
 def looked_at(limit: int) -> int:
@@ -28,6 +28,7 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequ
     :param values: the same, -inf for what must not be picked.
     """
     readers, candidates = values.shape
+    near, rows = pool.alike(columns)
     may = np.isfinite(values)
     worth = np.where(may, _RELEVANCE * values, 0.0)
     nearest = np.zeros((readers, candidates), dtype=np.float32)
@@ -42,7 +43,7 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequ
         for reader, place in zip(some.tolist(), first[some].tolist(), strict=True):
             picked[reader].append(place)
         left[some] -= 1
-        found = pool.alike(columns[some, first[some]], columns[some])
+        found = near[rows[some, first[some]][:, None], rows[some]]
         may[some] &= found < TWIN
         may[some, first[some]] = False
         nearest[some] = np.maximum(nearest[some], found)
@@ -68,7 +69,7 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
         for column in sorted(more, key=lambda column: (-values[column], column)):
             if len(holding.intersection(found)) >= share:
                 break
-            if _is_twin(pool, column, found):
+            if is_twin(pool, column, found):
                 continue
             if len(found) >= limit:
                 spare = _spare(found, wanted, share)
@@ -88,5 +89,7 @@ def _spare(picked: Sequence[int], wanted: Sequence[frozenset[int]], share: int) 
     return None
 
 
-def _is_twin(pool: Pool, column: int, others: Sequence[int]) -> bool:
-    return bool((pool.alike(np.array([column]), np.array([others], dtype=np.int64)) >= TWIN).any())
+def is_twin(pool: Pool, column: int, others: Sequence[int]) -> bool:
+    """Return whether a paper is as good as the same as one of others."""
+    near, place = pool.alike(np.array([column, *others], dtype=np.int64))
+    return bool((near[place[0], place[1:]] >= TWIN).any())

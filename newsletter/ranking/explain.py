@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from newsletter.ranking.diversity import TWIN
+from newsletter.ranking.diversity import is_twin
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import score
 from newsletter.ranking.select import select
@@ -95,7 +95,4 @@ def _rule(pool: Pool, wish: Wish, column: int, picked: list[int], value: float, 
         return Rule.SEEN
     if max(0.0, value) < wish.bar:
         return Rule.BELOW_BAR
-    others = np.array([picked], dtype=np.int64)
-    if (pool.alike(np.array([column]), others) >= TWIN).any():
-        return Rule.TWIN
-    return Rule.OTHERS
+    return Rule.TWIN if is_twin(pool, column, picked) else Rule.OTHERS

@@ -13,8 +13,9 @@ import numpy as np
 from newsletter.ranking.terms import Text
 from newsletter.ranking.types import Look, Rated, Rows, finite
 
+TWIN = 0.95  # cosine from which on two papers are one
 _STEPS = 2**12
-_KEPT_BYTES = 48 * 2**20
+_AT_ONCE = 256  # rated papers
 
 
 class Likeness:
@@ -22,15 +23,15 @@ class Likeness:
 
     :param text: returns (texts, papers), their cosines.
     :param factors: (papers, dimensions) of the pool.
+    :param room: bytes for what is kept.
     """
 
-    def __init__(self, text: Callable[[Sequence[Text]], Rows], factors: Rows) -> None:
+    def __init__(self, text: Callable[[Sequence[Text]], Rows], factors: Rows, room: int) -> None:
         self._text = text
-        self._factors = factors
-        papers = len(factors)
-        self._room = max(1, _KEPT_BYTES // (2 * 4 * max(1, papers)))
+        self._factors = factors.astype(np.float64)
+        self._room = room // row_bytes(len(factors))
         self._place: dict[str, int] = {}
-        nothing = np.zeros((0, papers), dtype=np.float32)
+        nothing = np.zeros((0, len(factors)), dtype=np.float32)
         self._kept = Look(nothing, nothing, [])
         self._lock = Lock()
 
@@ -49,43 +50,63 @@ class Likeness:
         except KeyError:
             new = {each.key: each for each in rated if each.key not in place}
         found = self._found(list(new.values()))
-        with self._lock:
-            if len(self._place) + len(new) <= self._room:
-                self._keep(found)
-                return [place[each.key] for each in rated], self._kept
-            kept, known = self._kept, dict(place)
-        spare = [""] * (len(kept.text) - len(kept.keys))
+        if all(each.shared for each in new.values()):
+            with self._lock:
+                if len(place) + len(new) <= self._room:
+                    self._keep(found)
+                    return [place[each.key] for each in rated], self._kept
+        known = list(dict.fromkeys(each.key for each in rated if each.key not in new))
+        rows, kept = [place[key] for key in known], self._kept
         both = Look(
-            np.concatenate([kept.text, found.text]),
-            np.concatenate([kept.coread, found.coread]),
-            [*kept.keys, *spare, *found.keys],
+            np.concatenate([kept.text[rows], found.text]),
+            np.concatenate([kept.coread[rows], found.coread]),
+            [*known, *found.keys],
         )
-        known |= {key: len(kept.text) + number for number, key in enumerate(new)}
-        return [known[each.key] for each in rated], both
+        at = {key: row for row, key in enumerate(both.keys)}
+        return [at[each.key] for each in rated], both
 
     def _found(self, rated: Sequence[Rated]) -> Look:
         for each in rated:
             if each.text is None:
                 raise LookupError(each.key)
-        text = self._text([_split(each.text or "") for each in rated])
-        own = np.zeros((len(rated), self._factors.shape[1]), dtype=np.float32)
+        shape = len(rated), len(self._factors)
+        found = Look(np.zeros(shape, np.float32), np.zeros(shape, np.float32), [each.key for each in rated])
+        for first in range(0, len(rated), _AT_ONCE):
+            some, rows = rated[first : first + _AT_ONCE], slice(first, first + _AT_ONCE)
+            text = self._text([_split(each.text or "") for each in some])
+            found.text[rows] = _coarse(text)
+            found.coread[rows] = _coarse(self._coread(some, text))
+        return found
+
+    def _coread(self, rated: Sequence[Rated], text: Rows) -> Rows:
+        """Return (rated, papers), cosines of factors: in 64 bits, or they would depend on how many come at once."""
+        own = np.zeros((len(rated), self._factors.shape[1]))
         for row, each in zip(own, rated, strict=True):
             if each.factors is not None and each.factors.shape == row.shape:
                 row[:] = each.factors
-        return Look(_coarse(text), _coarse(finite(own) @ self._factors.T), [each.key for each in rated])
+        cosines = np.clip(finite(finite(own) @ self._factors.T), -1.0, 1.0)
+        # the same work under two names must not be two things to those who like it
+        twins = (text >= TWIN) & (cosines != 0)
+        found: Rows = np.where(twins, np.maximum(cosines, text), cosines)
+        return found
 
     def _keep(self, found: Look) -> None:
         kept, first = self._kept, len(self._place)
         rows = [row for row, key in enumerate(found.keys) if key not in self._place]
         last = first + len(rows)
         if last > len(kept.text):  # whoever still uses the old rows keeps them
-            size = min(self._room, max(2 * last, 256)), self._factors.shape[0]
+            size = min(self._room, max(2 * last, 256)), len(self._factors)
             kept = Look(np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32), list(kept.keys))
             kept.text[:first], kept.coread[:first] = self._kept.text[:first], self._kept.coread[:first]
         kept.text[first:last], kept.coread[first:last] = found.text[rows], found.coread[rows]
         kept.keys.extend(found.keys[row] for row in rows)
         self._kept = kept
         self._place.update({found.keys[row]: first + number for number, row in enumerate(rows)})
+
+
+def row_bytes(papers: int) -> int:
+    """Return what a rated paper's row takes."""
+    return 2 * np.dtype(np.float32).itemsize * max(1, papers)
 
 
 def _coarse(cosines: Rows) -> Rows:

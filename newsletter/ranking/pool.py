@@ -20,7 +20,8 @@ Kind = Literal["interest", "author", "category"]
 _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
-_MOST_COMPARED = 2_000  # papers whose likeness to each other is kept
+_MOST_COMPARED = 1_000  # papers whose likeness to each other is kept
+_ROOM = 20 * 2**20
 _KEPT_BYTES, _LEAST_KEPT = 16 * 2**20, 200  # of answers
 _ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # for each paper
 
@@ -43,11 +44,12 @@ class Pool:
     Papers stand in the order hottest first, then by id, so that equal scores always end the same way.
 
     :param archive: says which terms are common; without one the papers themselves do.
+    :param room: bytes for what is known of rated papers.
     :ivar likeness: of the papers to those that readers rated.
     :ivar common: by paper, its cosine with the average paper of the archive: what says little about anybody.
     """
 
-    def __init__(self, documents: Sequence[Document], archive: Statistics | None = None) -> None:
+    def __init__(self, documents: Sequence[Document], archive: Statistics | None = None, room: int = _ROOM) -> None:
         self.documents = sorted(documents, key=lambda document: (-document.trend, document.id))
         self.ids = np.array([document.id for document in self.documents], dtype=np.int64)
         self.trend = np.array([document.trend for document in self.documents], dtype=np.float64)
@@ -65,19 +67,17 @@ class Pool:
         self._papers_with = sparse.csr_array(self.matrix.T.tocsr())
         common = self.matrix @ self._archive.average_over(self._columns) * self._archive.certainty
         self.common: Rows = common.astype(np.float32)
-        self.likeness = Likeness(self._cosines, _factors(self.documents))
+        self.likeness = Likeness(self._cosines, _factors(self.documents), room)
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
 
-    def alike(self, columns: NDArray[np.int64], others: NDArray[np.int64]) -> Rows:
-        """Return (columns, others): cosines of each paper with its own row of others."""
+    def alike(self, columns: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+        """Return cosines of papers with each other, and at which of its rows and columns each of `columns` is."""
         if len(self) <= _MOST_COMPARED:
-            near: Rows = self._alike[columns[:, None], others]
-            return near
-        found = np.zeros(others.shape, dtype=np.float32)
-        for row, one, theirs in zip(found, columns.tolist(), others, strict=True):
-            row[:] = (self.matrix[theirs] @ self.matrix[[one]].T).toarray().ravel()
-        return found
+            return self._alike, columns
+        some, place = np.unique(columns, return_inverse=True)
+        near: Rows = (self.matrix[some] @ self.matrix[some].T).toarray().astype(np.float32)
+        return near, place.reshape(columns.shape)
 
     @cached_property
     def _alike(self) -> Rows:

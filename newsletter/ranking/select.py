@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from newsletter.ranking.diversity import diverse, fair, looked_at
+from newsletter.ranking.likeness import row_bytes
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import Scores, score
 from newsletter.ranking.statistics import Vector
@@ -14,6 +15,7 @@ from newsletter.ranking.types import Pick, Wish
 _MAX_MATCHED = 3
 _ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
 _NEVER, _LOWEST = float("-inf"), -1e9
+_ROWS_BYTES = 48 * 2**20
 _TIE = 5e-7  # less than half the last decimal of a value
 
 
@@ -23,22 +25,37 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     Of two that say the same the better one is picked, and what is like a pick already comes later. Equal scores go to
     the hotter paper, then to the one we knew first; among those at 0, what is more like the disliked papers comes last.
     """
-    if not wishes or not len(pool):
+    if not len(pool):
         return [() for _ in wishes]
+    return [picks for part in _parts(pool, wishes) for picks in _select(pool, part)]
+
+
+def _parts(pool: Pool, wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
+    """Yield readers in runs whose rated papers, each against the whole pool, take some memory at most."""
+    most, first = max(1, _ROWS_BYTES // row_bytes(len(pool))), 0
+    keys: set[str] = set()
+    for number, wish in enumerate(wishes):
+        theirs = {each.key for each in wish.interests.rated}
+        if number > first and len(keys | theirs) > most:
+            yield wishes[first:number]
+            first, keys = number, set()
+        keys |= theirs
+    if wishes:
+        yield wishes[first:]
+
+
+def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     scores = score(pool, wishes)
-    limits, bars = [wish.limit for wish in wishes], np.array([wish.bar for wish in wishes])[:, None]
+    bars = np.array([wish.bar for wish in wishes])[:, None]
     values = np.where(np.maximum(scores.values, 0.0) < bars, _NEVER, scores.values)
-    order = _best(values, looked_at(max(limits)))
-    places = diverse(pool, order, np.take_along_axis(values, order, axis=1), limits)
-    # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
-    picked = [[theirs[place] for place in told] for theirs, told in zip(order.tolist(), places, strict=True)]
     reasons = _Reasons(scores, wishes)
+    # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
     chosen = [
         [
             (column, max(0.0, float(values[reader, column])))
-            for column in fair(pool, columns, limits[reader], reasons.held(reader), values[reader])
+            for column in fair(pool, columns, wishes[reader].limit, reasons.held(reader), values[reader])
         ]
-        for reader, columns in enumerate(picked)
+        for reader, columns in enumerate(_diverse(pool, values, [wish.limit for wish in wishes]))
     ]
     ids = pool.ids.tolist()
     resembled = reasons.resembled([[column for column, _ in each] for each in chosen])
@@ -51,6 +68,33 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         )
         for reader, theirs in enumerate(chosen)
     ]
+
+
+def _diverse(pool: Pool, values: Vector, limits: Sequence[int]) -> list[list[int]]:
+    """Return each reader's picks as columns, chosen among their best papers.
+
+    Where so many of these say the same that there are too few picks, among all.
+    """
+    looks = np.array([looked_at(limit) for limit in limits])
+    picked = _diverse_among(pool, values, limits, looks)
+    there = np.isfinite(values).sum(axis=1)
+    short = [
+        reader
+        for reader, columns in enumerate(picked)
+        if len(columns) < min(limits[reader], there[reader]) and looks[reader] < there[reader]
+    ]
+    for reader in short:
+        [picked[reader]] = _diverse_among(pool, values[[reader]], [limits[reader]], there[[reader]])
+    return picked
+
+
+def _diverse_among(pool: Pool, values: Vector, limits: Sequence[int], looks: NDArray[np.int64]) -> list[list[int]]:
+    order = _best(values, int(looks.max()))
+    best = np.take_along_axis(values, order, axis=1)
+    # a reader's picks must not depend on how many papers others want
+    best[np.arange(best.shape[1]) >= looks[:, None]] = _NEVER
+    places = diverse(pool, order, best, limits)
+    return [[theirs[place] for place in told] for theirs, told in zip(order.tolist(), places, strict=True)]
 
 
 def _best(values: Vector, most: int) -> NDArray[np.int64]:

@@ -16,8 +16,8 @@ TermIds = NDArray[np.uint32]
 _BREAK, _STOPPED = -1, -2
 _TITLE_WEIGHT = 2.0  # a word of the title counts as if it stood there twice
 _AT_ONCE = 2_000  # texts that are taken apart together
-_MOST_WORDS = 5_000  # of a text: what is longer is no abstract
-_KNOWN_WORDS = 500_000  # spellings whose stems are kept
+_LONGEST = 40  # letters: what is longer is no word, and would fill the memory
+_KNOWN_WORDS = 150_000  # spellings whose stems are kept
 _PAIR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / the golden ratio: multiplying by it spreads numbers (Knuth, 6.4)
 
 
@@ -68,7 +68,7 @@ def _count(texts: Sequence[Text]) -> Counts:
     flat: list[int] = []
     ends: list[int] = []
     for part in chain.from_iterable(texts):
-        flat.extend(map(_KNOWN.__getitem__, split(part)[:_MOST_WORDS]))
+        flat.extend(map(_KNOWN.__getitem__, split(part)))
         flat.append(_BREAK)
         ends.append(len(flat))
     words = np.array(flat, dtype=np.int64)
@@ -96,10 +96,12 @@ class _Known(dict[str, int]):
     """The number of each word's stem; a spelling is stemmed once."""
 
     def __missing__(self, word: str) -> int:
-        if len(self) >= _KNOWN_WORDS:
-            self.clear()
-            self.update(_STOP)
-        self[word] = number = term(stem(word))
+        number = term(stem(word))
+        if len(word) <= _LONGEST:
+            if len(self) >= _KNOWN_WORDS:
+                self.clear()
+                self.update(_STOP)
+            self[word] = number
         return number
 
 

@@ -43,6 +43,7 @@ class Rated:
     :ivar weight: above 0 liked, below 0 disliked; finite.
     :ivar key: what makes it the same paper for all who rated it.
     :ivar factors: where co-reading puts it, if it knows it.
+    :ivar shared: whether others may have rated it, too: then what it is like is kept.
     """
 
     label: str
@@ -50,6 +51,7 @@ class Rated:
     weight: float
     key: str = ""
     factors: Rows | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         """Give a paper without a key its text as one."""

@@ -16,7 +16,7 @@ POOL = (
     Document(2, "Agents", "use tools", trend=0.9, factors=THERE),
     Document(3, "Knots", "", trend=0.5),
 )
-WORDLESS = Rated("Unrelated words", "Unrelated words\n", 1.0, "#7", HERE)
+WORDLESS = Rated("Unrelated words", "Unrelated words\n", 1.0, "#7", HERE, shared=True)
 
 
 def picks(pool: Pool, *rated: Rated) -> list[int]:
@@ -31,7 +31,7 @@ def test_what_is_liked_together_comes_first_without_a_word_in_common() -> None:
 
 def test_a_paper_that_was_looked_at_needs_no_text_any_more() -> None:
     pool = Pool(POOL)
-    liked = Rated("Folding enzymes", "Folding enzymes\n", 1.0, "#7")
+    liked = Rated("Folding enzymes", "Folding enzymes\n", 1.0, "#7", shared=True)
     assert pool.likeness.lacks(["#7", "#8"]) == {"#7", "#8"}
     first = picks(pool, liked)
     assert pool.likeness.lacks(["#7", "#8"]) == {"#8"}
@@ -40,10 +40,9 @@ def test_a_paper_that_was_looked_at_needs_no_text_any_more() -> None:
         picks(pool, Rated("Never seen", None, 1.0, "#8"))
 
 
-def test_what_there_is_no_room_for_is_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeness, "_KEPT_BYTES", 2 * 4 * len(POOL) * 3)  # three rated papers
-    pool = Pool(POOL)
-    rated = [Rated(f"Enzymes {n}", f"Enzymes {n}\nfold", 1.0, f"#{n}") for n in range(7)]
+def test_what_there_is_no_room_for_is_looked_at_each_time() -> None:
+    pool = Pool(POOL, room=3 * likeness.row_bytes(len(POOL)))
+    rated = [Rated(f"Enzymes {n}", f"Enzymes {n}\nfold", 1.0, f"#{n}", shared=True) for n in range(7)]
     everything = picks(pool, *rated)
     assert pool.likeness.lacks(each.key for each in rated) == {each.key for each in rated}
     assert picks(pool, *rated[:2]) == everything
@@ -60,9 +59,36 @@ def test_factors_that_make_no_sense_count_for_nothing(factors: np.ndarray) -> No
 
 
 def test_several_may_look_at_once() -> None:
-    pool, alone = Pool(POOL), Pool(POOL)
-    rated = [Rated(f"On enzymes {n}", f"On enzymes {n}\n", 1.0, f"#{n}") for n in range(100)]
+    pool, alone = Pool(POOL, room=50 * likeness.row_bytes(len(POOL))), Pool(POOL)
+    rated = [Rated(f"On enzymes {n}", f"On enzymes {n}\n", 1.0, f"#{n}", shared=True) for n in range(100)]
     batches = [tuple(rated[first : first + 40]) for first in range(60)]
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda batch: picks(pool, *batch), batches))
     assert found == [picks(alone, *batch) for batch in batches]
+
+
+def test_what_one_reader_pasted_is_not_kept_for_all() -> None:
+    pool = Pool(POOL)
+    mine = Rated("Enzymes", "Enzymes\nfold", 1.0)
+    assert picks(pool, mine, WORDLESS) == picks(pool, mine, WORDLESS)
+    assert pool.likeness.lacks([mine.key]) == {mine.key}
+
+
+def test_factors_count_the_same_however_many_are_looked_at_at_once() -> None:
+    directions = np.random.default_rng(0).normal(size=(900, 128)).astype(np.float32)
+    pool_ = [Document(n, f"New {n}", factors=row) for n, row in enumerate(directions[:300], 1)]
+    rated = [Rated(f"Old {n}", f"Old {n}\n", 1.0, f"#{n}", row, shared=True) for n, row in enumerate(directions)]
+    rows, together = Pool(pool_).likeness.look(rated)
+    alone = Pool(pool_)
+    for n in range(0, 900, 50):
+        [row], look = alone.likeness.look([rated[n]])
+        assert (look.coread[row] == together.coread[rows[n]]).all()
+
+
+def test_the_same_work_under_two_names_is_one_to_those_who_like_it() -> None:
+    twin = Document(9, "Enzymes", "fold", trend=0.1, factors=THERE)
+    liked = Rated("Enzymes", "Enzymes\nfold", 1.0, "#9", HERE, shared=True)
+    rows, look = Pool((*POOL, twin)).likeness.look([liked])
+    assert look.coread[rows[0]].max() == 1.0
+    with_it = select(Pool((twin, *POOL[1:])), [Wish(Interests(rated=(liked,)), 9)])[0]
+    assert with_it[0].paper_id == 9

@@ -3,11 +3,10 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from newsletter.ranking.diversity import TWIN
+from newsletter.ranking.diversity import is_twin
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import score
 from newsletter.ranking.select import select
@@ -102,7 +101,7 @@ def test_picks_are_what_the_reader_may_see_and_of_twins_only_one(papers: list[Do
 def _twins(pool: Pool, picked: set[int], paper_id: int) -> bool:
     """Say whether a paper is as good as the same as one that is picked."""
     place = {int(id_): column for column, id_ in enumerate(pool.ids)}
-    return bool((pool.alike(np.array([place[paper_id]]), np.array([[place[each] for each in picked]])) >= TWIN).any())
+    return is_twin(pool, place[paper_id], [place[each] for each in picked])
 
 
 @given(documents(), wishes())

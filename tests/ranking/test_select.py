@@ -7,7 +7,7 @@ import pytest
 from newsletter.ranking import pool
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
-from newsletter.ranking.types import Document, Interest, Interests, Pick, Wish
+from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
 
 PAPERS = (
     Document(1, "Diffusion models for protein design", "We denoise.", ("Ada Example",), ("cs.LG",), 0.2),
@@ -217,3 +217,32 @@ def test_a_share_is_never_filled_below_the_bar() -> None:
     [scored] = [each.score for each in select(pool, [Wish(interests, 4)])[0] if each.paper_id == 40]
     for bar, there in ((scored, True), (scored + 0.01, False)):
         assert (40 in {pick.paper_id for pick in select(pool, [Wish(interests, 4, bar=bar)])[0]}) is there
+
+
+def test_a_flood_of_papers_that_say_the_same_leaves_room_for_all_others() -> None:
+    flood = [Document(n, "Editorial board of graphs", "Names and addresses.", trend=0.9) for n in range(1, 101)]
+    others = [Document(200 + n, f"On {word}", trend=0.1) for n, word in enumerate(WORDS)]
+    assert len(ids(wish(limit=10), (*flood, *others))) == 10
+
+
+def test_picks_do_not_depend_on_how_many_papers_others_want() -> None:
+    near = [Document(n, "Graphs of proteins", f"{WORDS[n % 10]} {WORDS[n % 7]}", trend=0.9) for n in range(1, 90)]
+    far = [Document(500 + n, f"On {word} alone", trend=0.8) for n, word in enumerate(WORDS)]
+    few, many = wish("graphs", limit=5), wish("graphs", limit=50)
+    pool_ = Pool((*near, *far))
+    assert select(pool_, [few, many])[0] == select(pool_, [few])[0]
+
+
+def test_readers_who_rated_much_are_ranked_in_parts_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    rated = tuple(Rated(f"Graphs {n}", f"Graphs {n}\nand {WORDS[n % 10]}", 1.0) for n in range(30))
+    readers = [Wish(Interests(rated=rated[n : n + 9]), 5) for n in range(12)]
+    together = select(Pool(PAPERS), readers)
+    monkeypatch.setattr("newsletter.ranking.select._ROWS_BYTES", 1)
+    assert select(Pool(PAPERS), readers) == together
+
+
+def test_a_mute_holds_to_the_end_of_the_longest_abstract() -> None:
+    long = Document(1, "Graphs", "word of no weight " * 6_000 + "benchmark", trend=0.9)
+    unspaced = Document(2, "Graphs too", "字" * 15_000 + "測定", trend=0.9)
+    assert ids(wish(mutes=("benchmark",)), (long, unspaced)) == [2]
+    assert ids(wish(mutes=("測定",)), (long, unspaced)) == [1]

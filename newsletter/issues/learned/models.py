@@ -41,6 +41,7 @@ class PaperFactors(SQLModel, table=True):
     """Where a model puts a paper: one that was liked, or a new one by what it is like.
 
     :ivar packed: 16-bit floats, at length 1.
+    :ivar placed_at: an issue goes by what was known when it was opened.
     :ivar liked: whether the model was learnt from it.
     """
 
@@ -51,3 +52,4 @@ class PaperFactors(SQLModel, table=True):
     paper_id: int = Field(foreign_key="papers.id", ondelete="CASCADE", index=True)
     packed: bytes = Field(sa_type=sa.LargeBinary)
     liked: bool
+    placed_at: datetime = Field(sa_type=UTCDateTime)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 
 import numpy as np
 import sqlalchemy as sa
@@ -41,8 +42,14 @@ NO_RATINGS = Ratings()
 
 
 def newest(session: Session) -> tuple[int | None, int | None]:
-    """Return the ids of the newest text statistics and of the newest co-reading model, as far as there are any."""
-    return tuple(session.scalar(sa.select(sa.func.max(each))) for each in (col(TextStatistics.id), col(CoreadModel.id)))  # type: ignore[return-value]
+    """Return the ids of the newest text statistics, and of the co-reading model that was learnt with them, if any."""
+    made = sa.select(col(TextStatistics.id), col(TextStatistics.made_at)).order_by(col(TextStatistics.id).desc())
+    last = session.execute(made.limit(1)).first()
+    if last is None:
+        return None, None
+    # where the crowd has gone, what it liked once says nothing of today's papers
+    of = col(CoreadModel.made_at) == last.made_at
+    return last.id, session.scalar(sa.select(sa.func.max(col(CoreadModel.id))).where(of))
 
 
 def made_at(session: Session) -> datetime | None:
@@ -56,12 +63,21 @@ def statistics(session: Session, id_: int | None) -> Statistics | None:
     return Statistics.from_bytes(packed) if packed else None
 
 
-def factors(session: Session, model_id: int | None, paper_ids: Collection[int]) -> dict[int, NDArray[np.float32]]:
-    """Return where a model puts papers, by paper; those it does not know are left out."""
+def factors(
+    session: Session, model_id: int | None, paper_ids: Collection[int], by: datetime | None = None
+) -> dict[int, NDArray[np.float32]]:
+    """Return where a model puts papers, by paper; those it does not know are left out.
+
+    :param by: only what it knew by then: what an issue is ranked by must not change while it is delivered.
+    """
     found: dict[int, NDArray[np.float32]] = {}
     for chunk in chunks(sorted(paper_ids), _CHUNK) if model_id else ():
-        of = col(PaperFactors.model_id) == model_id, col(PaperFactors.paper_id).in_(chunk)
-        for paper_id, packed in session.execute(sa.select(PaperFactors.paper_id, PaperFactors.packed).where(*of)):  # type: ignore[call-overload]
+        statement = sa.select(col(PaperFactors.paper_id), col(PaperFactors.packed)).where(
+            col(PaperFactors.model_id) == model_id, col(PaperFactors.paper_id).in_(chunk)
+        )
+        if by is not None:
+            statement = statement.where(col(PaperFactors.placed_at) <= by)
+        for paper_id, packed in session.execute(statement):
             found[paper_id] = unpack(packed)
     return found
 
@@ -82,10 +98,13 @@ def keep_model(session: Session, readers: int, liked: int, now: datetime) -> int
     return row.id or 0
 
 
-def keep_factors(session: Session, model_id: int, found: Mapping[int, Factors], *, liked: bool) -> None:
-    """Write down where a model puts papers, unless somebody else has just done so."""
+def keep_factors(session: Session, model_id: int, found: Mapping[int, Factors], now: datetime, *, liked: bool) -> None:
+    """Write down where a model puts papers, unless somebody else has just done so, or the model is gone."""
+    there = select(CoreadModel.id).where(CoreadModel.id == model_id).with_for_update(key_share=True, read=True)
+    if session.exec(there).first() is None:
+        return
     rows = [
-        {"model_id": model_id, "paper_id": paper_id, "packed": pack(each), "liked": liked}
+        {"model_id": model_id, "paper_id": paper_id, "packed": pack(each), "liked": liked, "placed_at": now}
         for paper_id, each in found.items()
     ]
     statement = insert(session, PaperFactors).on_conflict_do_nothing(index_elements=["model_id", "paper_id"])
@@ -130,13 +149,13 @@ def likes(session: Session, readers: int | None = None) -> NDArray[np.int64]:
     return np.concatenate([np.zeros((0, 2), dtype=np.int64), *found])
 
 
-def texts(session: Session, paper_ids: Iterable[int]) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Yield titles and abstracts, in the order of the ids."""
+def texts(session: Session, paper_ids: Iterable[int]) -> Iterator[tuple[str, str]]:
+    """Yield titles and abstracts in the order of the ids; empty ones for what is gone."""
     for chunk in chunks(list(paper_ids), _CHUNK):
         found = papers.by_ids(session, chunk)
         for paper_id in chunk:
-            if paper_id in found:
-                yield paper_id, (found[paper_id].title, found[paper_id].abstract or found[paper_id].summary)
+            paper = found.get(paper_id)
+            yield (paper.title, paper.abstract or paper.summary) if paper else ("", "")
         session.expunge_all()
 
 
@@ -148,12 +167,15 @@ def newest_ids(session: Session, listed_since: datetime, most: int) -> list[int]
 
 
 def drop_old(session: Session, opened_before: datetime) -> None:
-    """Delete what is neither the newest nor kept by an issue that may still be sent."""
+    """Delete what is neither among the newest two nor kept by an issue that may still be sent.
+
+    Two, since somebody may have read which was the newest, and write it down with an issue after this.
+    """
     for model, kept in ((TextStatistics, col(Issue.statistics_id)), (CoreadModel, col(Issue.model_id))):
         id_ = col(model.id)
-        last = session.scalar(sa.select(sa.func.max(id_)))
+        last = session.scalars(sa.select(id_).order_by(id_.desc()).limit(2)).all()
         in_use = sa.select(kept).where(col(Issue.opened_at) >= opened_before, kept.is_not(None))
-        session.execute(sa.delete(model).where(id_ != last, id_.not_in(in_use)))
+        session.execute(sa.delete(model).where(id_.not_in(last), id_.not_in(in_use)))
 
 
 def liked_of(session: Session, issue: Issue) -> dict[int, frozenset[int]]:
@@ -176,12 +198,14 @@ def rated(
     model_id: int | None,
     pool: Pool | None = None,
     *,
+    by: datetime | None = None,
     before: datetime | None = None,
 ) -> dict[int, Ratings]:
     """Return what readers said of papers, newest first.
 
     :param model_id: the co-reading model of the pool that they are to be ranked in.
     :param pool: what it has looked at already is given without its text.
+    :param by: when the issue was opened that they are ranked for: see `factors`.
     :param before: only what they had said by then.
     """
     said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids, before).items()}
@@ -189,12 +213,12 @@ def rated(
     keys = {_identity(each.key, each.title, each.text, each.paper_id) for each in words}
     lacking = pool.likeness.lacks(keys) if pool else keys
     ids = {each.paper_id for each in words if each.paper_id and (not each.title or f"#{each.paper_id}" in lacking)}
-    known, places = papers.by_ids(session, ids), factors(session, model_id, ids)
+    known, places = papers.by_ids(session, ids), factors(session, model_id, ids, by)
     seen: dict[Word, Rated] = {}  # many readers say the same of a paper
     for each in words:
         id_, weight = each.paper_id or 0, _WEIGHTS[Said(each.said)]
         if id_ and id_ not in known:
-            seen[each] = Rated(each.title, None, weight, f"#{id_}")
+            seen[each] = Rated(each.title, None, weight, f"#{id_}", shared=True)
         else:
             seen[each] = as_rated(each.key, each.title, each.text, known.get(id_), weight, places.get(id_))
     return {
@@ -217,12 +241,15 @@ def as_rated(
     identity = _identity(key, title, text, paper.id if paper else None)
     if paper is None:
         return Rated(title, f"{title}\n{text}", weight, identity)
-    return Rated(title or paper.title, f"{paper.title}\n{paper.abstract or paper.summary}", weight, identity, placed)
+    text = paper.abstract or paper.summary
+    return Rated(title or paper.title, f"{paper.title}\n{text}", weight, identity, placed, shared=True)
 
 
 def _identity(key: str, title: str, text: str, paper_id: int | None) -> str:
     """Return what makes a rated paper the same for all; what somebody pasted that we do not know is theirs alone."""
-    return f"#{paper_id}" if paper_id else f"{key}\n{title}\n{text}"
+    if paper_id:
+        return f"#{paper_id}"
+    return blake2b(f"{key}\n{title}\n{text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def pack(values: NDArray[np.float32]) -> bytes:

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("paper_id", sa.Integer(), nullable=False),
         sa.Column("packed", sa.LargeBinary(), nullable=False),
         sa.Column("liked", sa.Boolean(), nullable=False),
+        sa.Column("placed_at", _AT, nullable=False),
         sa.ForeignKeyConstraint(["model_id"], ["coread_models.id"], name=op.f(model), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["paper_id"], ["papers.id"], name=op.f(paper), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("model_id", "paper_id", name=op.f("pk_paper_factors")),
