@@ -67,11 +67,19 @@ def open_issue(app: App, day: date) -> Issue:
     with app.db.session() as session:
         drafted = draft(app, session, day, app.now())
         issue = issues.keep(session, drafted)
-    if issue.state == IssueState.CANCELLED:
-        raise InputError(f"the issue {issue.slot} was cancelled, for good")
+    refuse_cancelled(issue)
     if drafted.issue.id is None:
         _log.info("issue opened", issue=issue.slot, candidates=len(drafted.candidates), news=issue.news)
     return issue
+
+
+def refuse_cancelled(issue: Issue) -> None:
+    """Return unless an issue was cancelled.
+
+    :raises InputError: it was.
+    """
+    if issue.state == IssueState.CANCELLED:
+        raise InputError(f"the issue {issue.slot} was cancelled, for good")
 
 
 def resolve_due(
@@ -245,7 +253,8 @@ class _Batches:
             return
         app = self._app
         # where the issue is stopped, whoever lets it go on does not want to wait as well
-        again = app.now() + (_PAUSE if rest.why and not rest.refused else timedelta(0))
+        stops = rest.refused and self._issue_id is not None
+        again = app.now() + (_PAUSE if rest.why and not stops else timedelta(0))
         with app.db.session() as session:
             ledger.release(session, untried, owner=self._owner, not_before=again, why=rest.why)
             if rest.refused and self._issue_id is not None:

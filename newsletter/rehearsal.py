@@ -44,10 +44,14 @@ def rehearse(
     only: int | None = None,
     limit: int | None = None,
 ) -> Rehearsal:
-    """Do all that opening, queueing and delivering a day's issue would do, but write and send nothing."""
+    """Do all that opening, queueing and delivering a day's issue would do, but write and send nothing.
+
+    :raises InputError: the issue was cancelled.
+    """
     now = app.now()
     with app.db.snapshot() as session:
         draft = pipeline.draft(app, session, day, now)
+        pipeline.refuse_cancelled(draft.issue)
         desk = Desk(session, draft, app.identity, app.templates)
         issue_id = draft.issue.id or 0
         before = _lapse(

@@ -48,13 +48,15 @@ def parse_smtp_url(url: str) -> Relay:
         if "ort" in str(exc):
             raise ValueError("smtp_url: the port is not a number between 1 and 65535") from None
         raise ValueError("smtp_url: must look like smtp://user:password@host:587 or smtps://…") from None
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/"):
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.fragment:
         raise ValueError("smtp_url: must look like smtp://user:password@host:587 or smtps://…")
     if not _is_host(parts.hostname):
         raise ValueError("smtp_url: the host is no name and no IP address; several relays have spaces between them")
     if port == 0:
         raise ValueError("smtp_url: the port is not a number between 1 and 65535")
     query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    if "@" in parts.query:  # a password that was not quoted, which must not be shown
+        raise ValueError("smtp_url: ?, # and @ in a password are written %3F, %23 and %40")
     if unknown := set(query) - _OPTIONS:
         raise ValueError(f"smtp_url: unknown option {min(unknown)}; there is {', '.join(sorted(_OPTIONS))}")
     starttls = query.get("starttls", "required")
@@ -75,8 +77,10 @@ def parse_smtp_url(url: str) -> Relay:
 
 
 def _is_host(name: str) -> bool:
+    """Return whether a relay may be called so: names in a network of one's own have underscores, or end in a point."""
     try:
-        return bool(HOST.match(name)) or bool(ip_address(name))
+        ascii_ = name.removesuffix(".").encode("idna").decode().replace("_", "-")
+        return bool(HOST.match(ascii_.strip("-"))) or bool(ip_address(name))
     except ValueError:
         return False
 

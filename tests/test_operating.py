@@ -370,3 +370,17 @@ def test_a_fresh_database_is_not_held_though_an_older_one_left_its_witness(
     assert not held(app)
     (tmp_path / "newsletter.db-witness").write_text("nonsense")
     assert not held(app)
+
+
+def test_a_dry_run_of_a_cancelled_issue_promises_nobody_anything(app_on_both: App, issue: Issue) -> None:
+    operating.change_issue(app_on_both, issue.slot, "cancel")
+    find = pipeline.resolve_due(issue.day, app_on_both.now(), any_hour=True)
+    with pytest.raises(InputError, match="cancelled, for good"):
+        rehearse(app_on_both, issue.day, find)
+
+
+@pytest.mark.parametrize("words", [("status", "--issue"), ("issues", "pause")])
+def test_a_name_that_is_no_text_is_one_line_of_error(command: Command, app: App, words: tuple[str, ...]) -> None:
+    done = command(*words, "\udcff", database_url=app.settings.database_url)
+    assert done.returncode == 1
+    assert done.stderr == "newsletter: what was given is no text in UTF-8\n"

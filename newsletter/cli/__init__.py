@@ -54,6 +54,9 @@ def main() -> NoReturn:
     except NewsletterError as exc:
         typer.echo(f"newsletter: {exc}", err=True)
         sys.exit(1)
+    except UnicodeEncodeError:
+        typer.echo("newsletter: what was given is no text in UTF-8", err=True)
+        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has enough
     except OSError as exc:

@@ -101,6 +101,9 @@ class Desk:
             setting = self._setting(session, span, since)
             selections = self._selections(session, setting, group, wishes, kept)
             for person, selection in zip(group, selections, strict=True):
+                if isinstance(selection, SkipReason):
+                    found[person.id] = selection
+                    continue
                 asked, delivery_id = wishes[person.id], tokens.get(person.id, 0)
                 found[person.id] = (
                     self._guarded(person, partial(self._print, setting, person, asked, selection, delivery_id, now))
@@ -140,14 +143,26 @@ class Desk:
         readers: Sequence[Addressee],
         wishes: dict[int, Preferences],
         kept: Mapping[int, dict[str, Any]],
-    ) -> list[Selection]:
+    ) -> list[Selection | SkipReason]:
         edition = setting.edition
+        found = {each.id: self._thawed(each, kept[each.id]) for each in readers if each.id in kept}
         # who undid a pause since an earlier attempt gets another edition, which may not hold what was kept
-        kept = {who: each for who, each in kept.items() if edition.papers.keys() >= {pick[0] for pick in each["picks"]}}
-        fresh = [person for person in readers if person.id not in kept]
+        fresh = [
+            each
+            for each in readers
+            if each.id not in found or not (_papers_of(found[each.id]) <= edition.papers.keys())
+        ]
         chosen = edition.choose(self._known(session, setting, fresh, wishes))
-        new = {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
-        return [new[person.id] if person.id in new else thaw(kept[person.id]) for person in readers]
+        found |= {each.id: selection for each, selection in zip(fresh, chosen, strict=True)}
+        return [found[each.id] for each in readers]
+
+    def _thawed(self, person: Addressee, kept: Any) -> Selection | SkipReason:  # noqa: ANN401  JSON
+        """Return what was kept. If it cannot be read nothing is chosen anew: what was chosen may have arrived."""
+        try:
+            return thaw(kept)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            _log.exception("kept selection cannot be read", subscriber=person.id, issue=self.issue.slot)
+            return SkipReason.UNPRINTABLE
 
     def _known(
         self,
@@ -267,6 +282,10 @@ def _not_to_mail(
     return found
 
 
+def _papers_of(selection: Selection | SkipReason) -> set[int]:
+    return set() if isinstance(selection, SkipReason) else {pick.paper_id for pick in selection.picks}
+
+
 def freeze(selection: Selection) -> dict[str, Any]:
     """Return a selection as the ledger keeps it."""
     return {
@@ -276,5 +295,8 @@ def freeze(selection: Selection) -> dict[str, Any]:
 
 
 def thaw(kept: dict[str, Any]) -> Selection:
-    """Return the selection that `freeze` kept."""
-    return Selection(kept["considered"], tuple(DigestPick(*pick) for pick in kept["picks"]))
+    """Return the selection that `freeze` kept.
+
+    :raises TypeError, ValueError, KeyError: it is no such thing.
+    """
+    return Selection(int(kept["considered"]), tuple(DigestPick(*pick) for pick in kept["picks"]))

@@ -194,7 +194,7 @@ def quoted_printable(text: str) -> bytes:
 
     No line begins with a dot, so that a message of such parts goes through DATA as it is (RFC 5321, section 4.5.2).
     """
-    raw = text.replace("\r\n", "\n").encode()
+    raw = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     lines: list[bytes] = []
     for line in binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n"):
         # A blank at the end of a line is encoded, whatever room there is for that.

@@ -53,7 +53,7 @@ class OneMail:
     def take(self, connection: Connection) -> Outgoing | None:
         return self.waiting.pop() if self.waiting else None
 
-    def put_back(self, outgoing: Outgoing) -> None:
+    def put_back(self, connection: Connection, outgoing: Outgoing) -> None:
         raise AssertionError("it was tried")
 
     def mark(self, connection: Connection, outgoing: Outgoing) -> None:

@@ -7,22 +7,26 @@ from threading import Event, Thread
 
 import pytest
 import sqlalchemy as sa
-from fakes import Clock
+from fakes import Clock, SmtpServer
 from samples import add_papers, add_readers, open_and_queue, record
 from sqlmodel import select
 
-from newsletter import pipeline, privacy
+from newsletter import membership, pipeline, privacy
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.custody import store as custody
+from newsletter.delivery.decisions import store as decisions
 from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.ledger import HANDOFF_LEASE, LEASE, Handoff, Leased
 from newsletter.delivery.marks import LedgerMarks
-from newsletter.delivery.models import Attempt, Delivery, DeliveryState, SkipReason
+from newsletter.delivery.models import Attempt, Delivery, DeliveryState, SkipReason, Word
 from newsletter.delivery.retry import Outcome, Phase, accepted, refused
 from newsletter.delivery.transports import Marks, Outgoing, Untried
+from newsletter.membership import Asking
 from newsletter.migrate import migrate
 from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.preferences import Preferences
 
 KEPT: dict[str, object] = {"considered": 1, "picks": [[1, 0.9, "matches “what only they know”"]]}
 
@@ -243,3 +247,67 @@ def test_a_database_that_nobody_may_write_for_a_while_is_told_what_became_of_mai
         assert refused_once.wait(timeout=20)
         read_only("off")
     assert row(app, leased).state == "sent"
+
+
+def test_a_mail_that_an_earlier_attempt_brought_is_not_in_doubt_when_a_later_worker_dies(
+    app_on_both: App, clock: Clock
+) -> None:
+    issue_id = queued(app_on_both)
+    [first] = lease(app_on_both, issue_id, "slow")
+    assert mark(app_on_both, first, "slow")
+    for owner in ("reaped", "again"):
+        clock.forward(seconds=HANDOFF_LEASE.total_seconds() + 1)
+        with app_on_both.db.session() as session:
+            reaped = lapses.reap(session, clock.at)
+            if owner == "reaped":
+                assert reaped == (0, 1)
+                decisions.send_again(session, decisions.Which(DeliveryState.UNKNOWN), Word.POLICY, "again", clock.at)
+        if owner == "reaped":
+            clock.forward(minutes=15)
+            [second] = lease(app_on_both, issue_id, "quick")
+            assert mark(app_on_both, second, "quick")
+            settle(app_on_both, first, accepted(250, "queued"), "slow")
+    assert reaped == (0, 0)
+    with app_on_both.db.snapshot() as session:
+        assert session.exec(select(Delivery.state)).one() == "sent"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ['{"considered": 1, "picks": [[1, 0.5]]}', '{"considered": 1}', "7", '"x"', '{"considered": "x", "picks": []}'],
+)
+def test_a_kept_selection_that_cannot_be_read_costs_nobody_else_their_mail(app_on_both: App, broken: str) -> None:
+    issue_id = queued(app_on_both, 3)
+    with app_on_both.db.session() as session:
+        session.execute(sa.text("UPDATE deliveries SET selection = CAST(:broken AS JSON) WHERE subscriber_id = 2")
+                        if app_on_both.db.engine.dialect.name == "postgresql"
+                        else sa.text("UPDATE deliveries SET selection = :broken WHERE subscriber_id = 2"),
+                        {"broken": broken})  # fmt: skip
+    pipeline.deliver(app_on_both, issue_id)
+    with app_on_both.db.snapshot() as session:
+        found = dict(session.exec(select(Delivery.subscriber_id, Delivery.state)).all())
+    assert found == {1: "sent", 2: "skipped", 3: "sent"}
+
+
+def test_notices_that_the_relay_refuses_wait_before_others_are_tried(
+    make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, smtp_url=f"{smtp.url}&connections=1")
+    smtp.script = lambda step, _: "550 5.7.1 relaying denied" if step == "rcpt" else None
+    for number in range(12):
+        membership.ask(app, Asking(f"reader{number}@example.org", Preferences(), client=f"c{number}"))
+    for _ in range(4):  # a minute and a half of a schedule that sweeps each half minute
+        for issue_id in pipeline.sweep(app):
+            pipeline.deliver(app, issue_id)
+        clock.forward(seconds=30)
+    with app.db.snapshot() as session:
+        failed = session.exec(select(sa.func.count()).where(Delivery.state == "failed")).one()
+    assert failed == 3
+
+
+def test_a_run_that_goes_on_is_no_sign_of_an_old_copy(app: App) -> None:
+    issue_id = queued(app)
+    with app.db.snapshot() as session:
+        assert custody.held_why(session) == ""
+        pipeline.deliver(app, issue_id)  # the witness is ahead of this snapshot now
+        assert custody.held_why(session) == ""

@@ -150,11 +150,19 @@ def test_a_refusal_behind_a_dot_is_asked_for_again_alone(deliver: Deliver, smtp:
         ("smtp://a:99999", "the port is not a number between 1 and 65535"),
         ("smtp://[::1", "must look like"),
         ("smtp://a/b", "must look like"),
+        ("smtp://user:12#secret@relay.example.com:587", "must look like"),
+        ("smtp://user:12?secret@relay.example.com", "are written %3F, %23 and %40"),
     ],
 )
 def test_relays_that_mean_nothing_are_refused(url: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Settings(_env_file=None, smtp_url=url)
+
+
+@pytest.mark.parametrize("host", ["mail_relay", "smtp.example.com.", "bücher.example", "127.0.0.1", "[::1]"])
+def test_relays_in_a_network_of_ones_own_may_be_called_as_they_are(host: str) -> None:
+    [relay] = Settings(_env_file=None, smtp_url=f"smtp://{host}:25").relays
+    assert relay.host == host.strip("[]")
 
 
 def test_a_warm_up_cap_ends_the_day_and_the_rest_costs_nobody_an_attempt(

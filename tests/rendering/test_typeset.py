@@ -205,3 +205,7 @@ def test_no_line_begins_with_a_dot_or_is_too_long_however_long_a_text_is_and_wha
         encoded = quoted_printable(text)
         assert quopri.decodestring(encoded).replace(b"\r\n", b"\n") == text.encode()
         assert max(map(len, encoded.split(b"\r\n"))) <= 76
+
+
+def test_a_carriage_return_of_its_own_is_the_end_of_a_line() -> None:
+    assert quoted_printable("one\rtwo\r\nthree\r") == b"one\r\ntwo\r\nthree\r\n"

@@ -22,19 +22,28 @@ def reap(session: Session, now: datetime) -> tuple[int, int]:
 
 def _lost(session: Session, state: DeliveryState, why: str, now: datetime) -> int:
     leased = state is DeliveryState.LEASED
-    becomes = DeliveryState.DEFERRED if leased else DeliveryState.UNKNOWN
+    # the late word on an earlier attempt may have come when this one was at its dot
+    accepted = sa.select(col(Attempt.id)).where(
+        col(Attempt.delivery_id) == col(Delivery.id), col(Attempt.outcome) == DeliveryState.SENT
+    )
+    doubt = sa.case(
+        (accepted.correlate(Delivery).exists(), DeliveryState.SENT.value), else_=DeliveryState.UNKNOWN.value
+    )
     values = {"not_before": now} if leased else {"done_at": now}
     statement = (
         sa.update(Delivery)
         .where(_over(state, now))
-        .values(state=becomes, reply=why, lease_owner=None, lease_until=None, **values)
-        .returning(col(Delivery.id), col(Delivery.attempts))
+        .values(
+            state=DeliveryState.DEFERRED if leased else doubt, reply=why, lease_owner=None, lease_until=None, **values
+        )
+        .returning(col(Delivery.id), col(Delivery.attempts), col(Delivery.state))
     )
     rows = session.connection().execute(statement).all()
-    lost = [attempt_row(id_ or 0, no, Word.LOST, becomes, now, why) for id_, no in rows]
+    becomes = DeliveryState.DEFERRED if leased else DeliveryState.UNKNOWN  # of the attempt, whatever others brought
+    lost = [attempt_row(id_ or 0, no, Word.LOST, becomes, now, why) for id_, no, _ in rows]
     if lost:
         session.connection().execute(sa.insert(Attempt.__table__), lost)  # type: ignore[attr-defined]
-    return len(lost)
+    return sum(after == becomes for _, _, after in rows)
 
 
 def _over(state: DeliveryState, now: datetime) -> sa.ColumnElement[bool]:

@@ -85,6 +85,12 @@ class Pacer:
         found = self._domains.of(self._name(domain))
         return found.rate if found else 0.0
 
+    def slowed(self, domain: str) -> bool:
+        """Return whether mails to a recipient's domain rest, or are being tried out one by one."""
+        with self._lock:
+            breaker = self._circuits.get(_domain(self._name(domain)))
+            return breaker is not None and not breaker.closed
+
     def slow(self, relay: str, domain: str | None, now: datetime) -> None:
         """Note a refusal for now (421, 4.7.x): the relay rests, or with a `domain` mails to that domain do."""
         key = _relay(relay) if domain is None else _domain(self._name(domain))

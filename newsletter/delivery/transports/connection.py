@@ -26,7 +26,7 @@ class Work(Protocol):
     def take(self, connection: "Connection") -> Outgoing | None:
         """Return the next mail for a connection, if it is to have one now."""
 
-    def put_back(self, outgoing: Outgoing) -> None:
+    def put_back(self, connection: "Connection", outgoing: Outgoing) -> None:
         """Take back a mail that was not tried."""
 
     def mark(self, connection: "Connection", outgoing: Outgoing) -> None:
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         if envelope.refusal is not None and envelope.certain:
             self._settle(envelope.outgoing, refused(*envelope.refusal, *_times(envelope.outgoing)))
         elif not envelope.certain or (self.carried > 1 and not envelope.heard and why != TIMED_OUT):
-            self.work.put_back(envelope.outgoing)  # the relay had closed before it came to this mail
+            self.work.put_back(self, envelope.outgoing)  # the relay had closed before it came to this mail
         else:
             phase = next((each for each in self._owed if isinstance(each, Phase)), Phase.DATA)
             self._settle(envelope.outgoing, no_reply(phase, why, *_times(envelope.outgoing)))

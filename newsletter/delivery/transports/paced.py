@@ -31,6 +31,14 @@ class Paced:
         """Return whether mails to this one's domain have a rate of their own."""
         return bool(self._pacer.rate_of(domain_of(outgoing)))
 
+    def is_slowed(self, outgoing: Outgoing) -> bool:
+        """Return whether mails to this one's domain rest, or are tried out one by one."""
+        return self._pacer.slowed(domain_of(outgoing))
+
+    def unheard(self, relay: str, outgoing: Outgoing) -> None:
+        """Note that nothing was heard of our pace, as the mail did not go out after all."""
+        self._pacer.unheard(relay, domain_of(outgoing), self._now())
+
     def turn(self, outgoing: Outgoing, wait: float) -> timedelta:
         """Return until when a mail is put off: those to a domain with a limit one behind the other."""
         domain, now = domain_of(outgoing), self._now()

@@ -49,5 +49,6 @@ class Replies:
 
 
 def readable(said: bytes) -> str:
-    """Return what a relay said as text that every database keeps."""
-    return said.decode("utf-8", "replace").replace("\0", "")  # which PostgreSQL does not keep
+    """Return what a relay said as text that every database keeps, and that does nothing to a terminal."""
+    text = said.decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text).strip()

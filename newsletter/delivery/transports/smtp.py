@@ -28,6 +28,7 @@ _REFUSALS = 3
 _TICK_SECONDS = 0.25
 _AHEAD = 64  # mails that are ready while others are under way
 _LOOKS = 8  # at mails that must wait, before a connection waits with them
+_PROBE_SECONDS = 1.5  # until we know whose turn it is to try a domain out
 _PATIENCE_SECONDS = 10.0  # a mail that must wait for longer is given back
 
 
@@ -126,7 +127,7 @@ class _Run:
         self._why = ""
         self._refused = 0
         self._failure: Exception | None = None
-        self._answers: deque[tuple[Connection, bool | Exception]] = deque()
+        self._answers: deque[tuple[Connection, Outgoing, bool | Exception]] = deque()
         self._woken = self._dispatching = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -168,36 +169,44 @@ class _Run:
             if not wait:
                 pool.taken += 1
                 return outgoing
-            waits.append(wait)
-            self._wait(pool, outgoing, wait)
+            if self._wait(pool, outgoing, wait):
+                waits.append(wait)
         if waits:
             pool.paced_until = self._loop.time() + min(waits)
             self._loop.call_later(min(waits), self._dispatch)
         return None
 
-    def _wait(self, pool: Pool, outgoing: Outgoing, wait: float) -> None:
-        """Keep a mail that must not go to a relay yet for later, so that others may go before it."""
+    def _wait(self, pool: Pool, outgoing: Outgoing, wait: float) -> bool:
+        """Keep a mail that must not go to a relay yet for later, so that others may go before it, or put it off.
+
+        :returns: whether it is kept.
+        """
         rest = self._paced.rest(pool.relay.name) if wait > _PATIENCE_SECONDS else 0.0
         if rest > _PATIENCE_SECONDS:
             self._ready.appendleft(outgoing)
             pool.away = f"the relay is given nothing for {rest:.0f} s"
             if all(each.away for each in self._pools):
                 self._stop(pool.away)
-            return
+            return True
         theirs = sum(domain_of(each) == domain_of(outgoing) for each in self._ready)
         # A domain with a limit of its own must not keep the others from being fetched; one without waits for the relay.
-        if wait > _PATIENCE_SECONDS or (theirs > self._ahead // 4 and self._paced.has_limit(outgoing)):
+        many = theirs > self._ahead // 4 and self._paced.has_limit(outgoing)
+        # Where a domain rests, or one mail tries it out, the others must not wait for that among those that could go.
+        slowed = (wait > _PROBE_SECONDS or theirs > 0) and self._paced.is_slowed(outgoing)
+        if wait > _PATIENCE_SECONDS or many or slowed:
             self._marks.put_off(outgoing, self._paced.turn(outgoing, wait))
-        else:
-            self._ready.append(outgoing)
+            return False
+        self._ready.append(outgoing)
+        return True
 
-    def put_back(self, outgoing: Outgoing) -> None:
+    def put_back(self, connection: Connection, outgoing: Outgoing) -> None:
         """See `Work.put_back`."""
+        self._paced.unheard(self._pool_of(connection).relay.name, outgoing)
         self._ready.appendleft(outgoing)
 
     def mark(self, connection: Connection, outgoing: Outgoing) -> None:
         """See `Work.mark`."""
-        self._marks.handoff(outgoing, partial(self._told, connection))
+        self._marks.handoff(outgoing, partial(self._told, connection, outgoing))
 
     def settle(self, connection: Connection, outgoing: Outgoing, outcome: Outcome) -> None:
         """See `Work.settle`.
@@ -311,9 +320,9 @@ class _Run:
         self._failure = self._failure or trouble
         self._stop("")
 
-    def _told(self, connection: Connection, answer: bool | Exception) -> None:
+    def _told(self, connection: Connection, outgoing: Outgoing, answer: bool | Exception) -> None:
         """Pass on an answer of the ledger's thread, all that come at once together."""
-        self._answers.append((connection, answer))
+        self._answers.append((connection, outgoing, answer))
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._pass_on)
@@ -321,11 +330,13 @@ class _Run:
     def _pass_on(self) -> None:
         self._woken = False
         while self._answers:
-            connection, answer = self._answers.popleft()
+            connection, outgoing, answer = self._answers.popleft()
             if isinstance(answer, Exception):
                 self._fail(answer)
                 connection.end("the ledger cannot be written")
             else:
+                if not answer:
+                    self._paced.unheard(self._pool_of(connection).relay.name, outgoing)
                 connection.marked(ours=answer)
 
     async def _tick(self) -> None:
