@@ -1,4 +1,4 @@
-"""How long until mails flow again, on the product's own clock, its scheduler and its workers: within the protocol's times."""
+"""How long until mails flow again, by the product's own clock, scheduler and workers: within the protocol's times."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
