@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from newsletter.ranking import pool
+from newsletter.ranking import select as selecting
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
@@ -237,7 +238,7 @@ def test_readers_who_rated_much_are_ranked_in_parts_alike(monkeypatch: pytest.Mo
     rated = tuple(Rated(f"Graphs {n}", f"Graphs {n}\nand {WORDS[n % 10]}", 1.0) for n in range(30))
     readers = [Wish(Interests(rated=rated[n : n + 9]), 5) for n in range(12)]
     together = select(Pool(PAPERS), readers)
-    monkeypatch.setattr("newsletter.ranking.select._ROWS_BYTES", 1)
+    monkeypatch.setattr(selecting, "_ROWS_BYTES", 1)
     assert select(Pool(PAPERS), readers) == together
 
 
