@@ -66,8 +66,8 @@ def place_new(app: App) -> None:
         known = store.factors(session, model_id, store.liked_ids(session, model_id))
         likes = _likes_of(store.likes(session, MOST_READERS), list(known))
         found = _placed(session, archive, known, likes, new)
-    with app.db.session() as session:
-        store.keep_factors(session, model_id, found, now, liked=False)
+    with app.db.session() as session:  # from then on issues that are opened go by it
+        store.keep_factors(session, model_id, found, app.now(), liked=False)
 
 
 def _likes_of(pairs: NDArray[np.int64], paper_ids: Sequence[int]) -> sparse.csr_array:

@@ -4,13 +4,14 @@ A day counts for a reader who said something good of one of its papers after its
 what they had said by then, and by what they ask for now: what they asked for then is not kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from sqlmodel import Session
 
+from newsletter import logs
 from newsletter.app import App
 from newsletter.issues import store as issues
 from newsletter.issues.compose import Edition, Reader
@@ -21,6 +22,7 @@ from newsletter.ranking.quality import FIGURES, Figure, Outcome, difference, fig
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import Addressee
 
+_log = logs.get(__name__)
 _NO_WORDS = {"topics": (), "keywords": (), "authors": (), "categories": (), "about": ""}
 
 
@@ -67,7 +69,7 @@ def replay(app: App, first: date, last: date, ways: Sequence[str]) -> tuple[int,
     with app.db.snapshot() as session:
         for issue in issues.between(session, first, last):
             liked = learned.liked_of(session, issue)
-            people = list(subscribers.addressees(session, sorted(liked)).values())
+            people = _readable(subscribers.addressees(session, sorted(liked)).values())
             if not people:
                 continue
             candidates += len(issues.candidates(session, issue.id or 0))
@@ -115,7 +117,21 @@ def _day(
         picks = tuple(pick.paper_id for pick in selection.picks)
         repeated = len(given[each.id].intersection(picks))
         given[each.id].update(picks)
-        found.append(Outcome(each.id, picks, liked[each.id], repeated, _alike(edition, picks)))
+        asked = each.preferences.max_papers
+        found.append(Outcome(each.id, picks, liked[each.id], asked, repeated, _alike(edition, picks)))
+    return found
+
+
+def _readable(people: Iterable[Addressee]) -> list[Addressee]:
+    """Return those whose wishes can be read: what somebody wrote into those columns ends nobody else's replay."""
+    found = []
+    for each in people:
+        try:
+            each.preferences  # noqa: B018  whether it can be read
+        except ValueError:
+            _log.warning("wishes cannot be read", subscriber=each.id)
+        else:
+            found.append(each)
     return found
 
 

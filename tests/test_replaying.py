@@ -115,9 +115,11 @@ def test_the_command_prints_figures_with_their_intervals_and_plots_them(here: He
     assert len(re.findall(r"  hit rate +[0-9.]+ \([0-9.]+ to [0-9.]+\)", done.stdout)) == len(WAYS)
     root = ET.fromstring(plot.read_text(encoding="utf-8"))
     assert len([each for each in root if each.get("class") == "bar"]) == len(WAYS)
-    some = here("evaluate", "days", "--since", "2026-08-05", "--way", "trending", "--way", "current", "--json")
+    ways = [word for name in ("trending", "current", "trending") for word in ("--way", name)]
+    some = here("evaluate", "days", "--since", "2026-08-05", *ways, "--json")
     found: dict[str, Any] = json.loads(some.stdout)
     assert list(found["ways"]) == ["trending", "current"]
+    assert found["readers_days"] == 24
     assert found["ways"]["current"]["better"]["hit rate"]["value"] > 0
 
 

@@ -66,7 +66,7 @@ def days(
     first = parse_day(since)
     with open_app() as app:
         last = parse_day(until) if until else app.now().date()
-        counted, found = replay(app, first, last, way or list(WAYS))
+        counted, found = replay(app, first, last, list(dict.fromkeys(way)) or list(WAYS))
     if svg:
         svg.write_text(bars({name: each.figures["hit rate"] for name, each in found.items()}), encoding="utf-8")
     if as_json:

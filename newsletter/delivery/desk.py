@@ -299,4 +299,5 @@ def thaw(kept: dict[str, Any]) -> Selection:
 
     :raises TypeError, ValueError, KeyError: it is no such thing.
     """
-    return Selection(int(kept["considered"]), tuple(DigestPick(*pick) for pick in kept["picks"]))
+    picks = [DigestPick(int(paper_id), float(score), str(reason)) for paper_id, score, reason in kept["picks"]]
+    return Selection(int(kept["considered"]), tuple(picks))

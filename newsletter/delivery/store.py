@@ -222,7 +222,7 @@ def seen_papers(
         statement = statement.where(Delivery.issue_id != but)
     found: dict[int, set[int]] = {}
     for subscriber_id, selection in session.exec(statement):
-        found.setdefault(subscriber_id, set()).update(pick[0] for pick in (selection or {}).get("picks", ()))
+        found.setdefault(subscriber_id, set()).update(picked_ids(selection))
     return {subscriber_id: frozenset(papers) for subscriber_id, papers in found.items()}
 
 
@@ -330,6 +330,14 @@ def unknown_count(session: Session) -> int:
     is_unknown = col(Delivery.state) == sa.literal_column("'unknown'")  # as text: so both databases see the index
     statement = select(sa.func.count()).where(is_unknown)
     return int(session.exec(statement).one())
+
+
+def picked_ids(selection: Any) -> set[int]:  # noqa: ANN401  JSON, of whatever version wrote it
+    """Return the papers of a kept selection; none of one that cannot be read."""
+    try:
+        return {int(pick[0]) for pick in selection["picks"]}
+    except (TypeError, ValueError, KeyError, IndexError):
+        return set()
 
 
 def of_issue(session: Session, issue_id: int, subscriber_id: int) -> Delivery | None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from newsletter.ranking.diversity import is_twin
+from newsletter.ranking.likeness import TWIN
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import score
 from newsletter.ranking.select import select
@@ -56,10 +57,14 @@ def explain(pool: Pool, wish: Wish) -> tuple[tuple[Pick, ...], list[Explained]]:
     [picks] = select(pool, [wish])
     place = {pick.paper_id: number for number, pick in enumerate(picks, 1)}
     picked = [column for column, paper_id in enumerate(pool.ids.tolist()) if paper_id in place]
+    muted = {
+        mute: pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute) for mute in wish.interests.mutes
+    }
+    twins = _twins(pool, picked)
     found = []
     for column, paper_id in enumerate(pool.ids.tolist()):
         value = float(scores.values[0, column])
-        by = _mutes(pool, wish, column)
+        by = tuple(mute for mute, hidden in muted.items() if hidden[column])
         found.append(
             Explained(
                 paper_id=paper_id,
@@ -68,7 +73,7 @@ def explain(pool: Pool, wish: Wish) -> tuple[tuple[Pick, ...], list[Explained]]:
                 liked=float(scores.liked[0, column]),
                 disliked=float(scores.disliked[0, column]),
                 trend=float(pool.trend[column]),
-                rule=_rule(pool, wish, column, picked, value, by),
+                rule=Rule.PICKED if paper_id in place else _rule(wish, paper_id, value, by, twin=column in twins),
                 by=by,
                 place=place.get(paper_id, 0),
             )
@@ -77,22 +82,19 @@ def explain(pool: Pool, wish: Wish) -> tuple[tuple[Pick, ...], list[Explained]]:
     return picks, sorted(found, key=lambda each: (each.place or last, -each.score, -each.trend, each.paper_id))
 
 
-def _mutes(pool: Pool, wish: Wish, column: int) -> tuple[str, ...]:
-    hiding = (
-        mute
-        for mute in wish.interests.mutes
-        if (pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute))[column]
-    )
-    return tuple(hiding)
+def _twins(pool: Pool, picked: list[int]) -> set[int]:
+    """Return the columns of what says the same as a pick."""
+    near, rows = pool.alike(np.arange(len(pool))) if pool.is_small else (None, None)
+    if near is None or rows is None:
+        return {column for column in range(len(pool)) if is_twin(pool, column, picked)}
+    return set(np.flatnonzero((near[:, picked] >= TWIN).any(axis=1)).tolist())
 
 
-def _rule(pool: Pool, wish: Wish, column: int, picked: list[int], value: float, by: tuple[str, ...]) -> Rule:
-    if column in picked:
-        return Rule.PICKED
+def _rule(wish: Wish, paper_id: int, value: float, by: tuple[str, ...], *, twin: bool) -> Rule:
     if by:
         return Rule.MUTED
-    if int(pool.ids[column]) in wish.seen:
+    if paper_id in wish.seen:
         return Rule.SEEN
     if max(0.0, value) < wish.bar:
         return Rule.BELOW_BAR
-    return Rule.TWIN if is_twin(pool, column, picked) else Rule.OTHERS
+    return Rule.TWIN if twin else Rule.OTHERS

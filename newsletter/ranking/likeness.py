@@ -50,13 +50,9 @@ class Likeness:
         except KeyError:
             new = {each.key: each for each in rated if each.key not in place}
         found = self._found(list(new.values()))
-        if all(each.shared for each in new.values()):
-            with self._lock:
-                if len(place) + len(new) <= self._room:
-                    self._keep(found)
-                    return [place[each.key] for each in rated], self._kept
         known = list(dict.fromkeys(each.key for each in rated if each.key not in new))
         rows, kept = [place[key] for key in known], self._kept
+        self._keep(found, [row for row, each in enumerate(new.values()) if each.shared])
         both = Look(
             np.concatenate([kept.text[rows], found.text]),
             np.concatenate([kept.coread[rows], found.coread]),
@@ -90,18 +86,20 @@ class Likeness:
         found: Rows = np.where(twins, np.maximum(cosines, text), cosines)
         return found
 
-    def _keep(self, found: Look) -> None:
-        kept, first = self._kept, len(self._place)
-        rows = [row for row, key in enumerate(found.keys) if key not in self._place]
-        last = first + len(rows)
-        if last > len(kept.text):  # whoever still uses the old rows keeps them
-            size = min(self._room, max(2 * last, 256)), len(self._factors)
-            kept = Look(np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32), list(kept.keys))
-            kept.text[:first], kept.coread[:first] = self._kept.text[:first], self._kept.coread[:first]
-        kept.text[first:last], kept.coread[first:last] = found.text[rows], found.coread[rows]
-        kept.keys.extend(found.keys[row] for row in rows)
-        self._kept = kept
-        self._place.update({found.keys[row]: first + number for number, row in enumerate(rows)})
+    def _keep(self, found: Look, shared: Sequence[int]) -> None:
+        """Keep some of the rows that were found, as many as there is room for."""
+        with self._lock:
+            kept, first = self._kept, len(self._place)
+            rows = [row for row in shared if found.keys[row] not in self._place][: self._room - first]
+            last = first + len(rows)
+            if last > len(kept.text):  # whoever still uses the old rows keeps them
+                size = min(self._room, max(2 * last, 256)), len(self._factors)
+                kept = Look(np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32), list(kept.keys))
+                kept.text[:first], kept.coread[:first] = self._kept.text[:first], self._kept.coread[:first]
+            kept.text[first:last], kept.coread[first:last] = found.text[rows], found.coread[rows]
+            kept.keys.extend(found.keys[row] for row in rows)
+            self._kept = kept
+            self._place.update({found.keys[row]: first + number for number, row in enumerate(rows)})
 
 
 def row_bytes(papers: int) -> int:

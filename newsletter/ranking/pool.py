@@ -20,7 +20,7 @@ Kind = Literal["interest", "author", "category"]
 _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
-_MOST_COMPARED = 1_000  # papers whose likeness to each other is kept
+_MOST_COMPARED = 2_000  # papers whose likeness to each other is kept
 _ROOM = 20 * 2**20
 _KEPT_BYTES, _LEAST_KEPT = 16 * 2**20, 200  # of answers
 _ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # for each paper
@@ -71,9 +71,14 @@ class Pool:
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether all papers are compared with each other, once."""
+        return len(self) <= _MOST_COMPARED
+
     def alike(self, columns: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
         """Return cosines of papers with each other, and at which of its rows and columns each of `columns` is."""
-        if len(self) <= _MOST_COMPARED:
+        if self.is_small:
             return self._alike, columns
         some, place = np.unique(columns, return_inverse=True)
         near: Rows = (self.matrix[some] @ self.matrix[some].T).toarray().astype(np.float32)

@@ -17,6 +17,7 @@ class Outcome:
 
     :ivar picks: paper ids, best first.
     :ivar liked: ids of papers; at least one.
+    :ivar asked: how many papers they want.
     :ivar repeated: how many of the picks they had been given on an earlier day.
     :ivar alike: the mean cosine of two picks; 0 for fewer than two.
     """
@@ -24,6 +25,7 @@ class Outcome:
     reader: int
     picks: tuple[int, ...]
     liked: frozenset[int]
+    asked: int = 10
     repeated: int = 0
     alike: float = 0.0
 
@@ -45,7 +47,7 @@ def hit(outcome: Outcome) -> float:
 def ndcg(outcome: Outcome) -> float:
     """Return the normalised discounted cumulative gain, 0 to 1 (Järvelin, Kekäläinen: Cumulated gain, 2002)."""
     gained = sum(1 / log2(rank + 2) for rank, each in enumerate(outcome.picks) if each in outcome.liked)
-    best = sum(1 / log2(rank + 2) for rank in range(min(len(outcome.liked), len(outcome.picks))))
+    best = sum(1 / log2(rank + 2) for rank in range(min(len(outcome.liked), outcome.asked)))
     return gained / best if best else 0.0
 
 

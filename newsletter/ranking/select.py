@@ -15,6 +15,7 @@ from newsletter.ranking.types import Pick, Wish
 _MAX_MATCHED = 3
 _ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
 _NEVER, _LOWEST = float("-inf"), -1e9
+_COMPARED, _COMPARED_OF_MANY = 2_000, 20  # readers, whose candidates are compared with each other at once
 _ROWS_BYTES = 48 * 2**20
 _TIE = 5e-7  # less than half the last decimal of a value
 
@@ -73,18 +74,20 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
 def _diverse(pool: Pool, values: Vector, limits: Sequence[int]) -> list[list[int]]:
     """Return each reader's picks as columns, chosen among their best papers.
 
-    Where so many of these say the same that there are too few picks, among all.
+    Where so many of these say the same that there are too few picks, among more.
     """
     looks = np.array([looked_at(limit) for limit in limits])
-    picked = _diverse_among(pool, values, limits, looks)
     there = np.isfinite(values).sum(axis=1)
-    short = [
-        reader
-        for reader, columns in enumerate(picked)
-        if len(columns) < min(limits[reader], there[reader]) and looks[reader] < there[reader]
-    ]
-    for reader in short:
-        [picked[reader]] = _diverse_among(pool, values[[reader]], [limits[reader]], there[[reader]])
+    picked: list[list[int]] = []
+    group = _COMPARED if pool.is_small else _COMPARED_OF_MANY
+    for first in range(0, len(limits), group):
+        some = slice(first, first + group)
+        picked += _diverse_among(pool, values[some], limits[some], looks[some])
+    for reader, limit in enumerate(limits):
+        look = int(looks[reader])
+        while len(picked[reader]) < min(limit, there[reader]) and look < there[reader]:
+            look *= 2
+            [picked[reader]] = _diverse_among(pool, values[[reader]], [limit], np.array([look]))
     return picked
 
 

@@ -60,7 +60,7 @@ def target(session: Session, delivery_id: int, paper_id: int, kind: str) -> str 
     delivery = deliveries.get(session, delivery_id)
     if not 0 < paper_id < _IDS:
         return None
-    if delivery and delivery.selection and paper_id not in {pick[0] for pick in delivery.selection.get("picks", ())}:
+    if delivery and delivery.selection and paper_id not in deliveries.picked_ids(delivery.selection):
         return None
     paper = papers.by_ids(session, [paper_id]).get(paper_id)
     return link_targets(paper).get(kind) if paper else None

@@ -61,9 +61,9 @@ def totals(session: Session, issue_id: int) -> dict[str, int]:
 
 
 def links_since(session: Session, subscriber_id: int, issue_id: int, since: datetime) -> int:
-    """Return how many different links of a mail a reader clicked for the first time since an instant."""
+    """Return how many different links of a mail a reader clicked since an instant."""
     theirs = Event.subscriber_id == subscriber_id, Event.issue_id == issue_id, Event.kind == Kind.CLICKED
-    return session.exec(select(sa.func.count(col(Event.id))).where(*theirs, col(Event.first_at) >= since)).one()
+    return session.exec(select(sa.func.count(col(Event.id))).where(*theirs, col(Event.last_at) >= since)).one()
 
 
 def of_reader(session: Session, subscriber_id: int) -> Sequence[Event]:

@@ -311,3 +311,18 @@ def test_a_run_that_goes_on_is_no_sign_of_an_old_copy(app: App) -> None:
         assert custody.held_why(session) == ""
         pipeline.deliver(app, issue_id)  # the witness is ahead of this snapshot now
         assert custody.held_why(session) == ""
+
+
+@pytest.mark.parametrize("broken", ["7", '{"picks": 5}', '{"picks": [7]}', '{"picks": [[]]}'])
+def test_what_cannot_be_read_of_one_day_costs_nobody_the_next(app: App, clock: Clock, broken: str) -> None:
+    pipeline.deliver(app, queued(app, 3))
+    with app.db.session() as session:
+        session.execute(
+            sa.text("UPDATE deliveries SET selection = :broken WHERE subscriber_id = 2"), {"broken": broken}
+        )
+    clock.forward(days=1)
+    add_papers(app, [record(2, listed_at=clock.at.replace(hour=0))])
+    issue = open_and_queue(app)
+    pipeline.deliver(app, issue.id)
+    with app.db.snapshot() as session:
+        assert deliveries.accounting(session, issue.id or 0, issue.slot).sent == 3

@@ -44,10 +44,15 @@ def test_what_there_is_no_room_for_is_looked_at_each_time() -> None:
     pool = Pool(POOL, room=3 * likeness.row_bytes(len(POOL)))
     rated = [Rated(f"Enzymes {n}", f"Enzymes {n}\nfold", 1.0, f"#{n}", shared=True) for n in range(7)]
     everything = picks(pool, *rated)
-    assert pool.likeness.lacks(each.key for each in rated) == {each.key for each in rated}
-    assert picks(pool, *rated[:2]) == everything
-    assert picks(pool, *rated) == everything
-    assert pool.likeness.lacks(["#0", "#1"]) == set()
+    assert pool.likeness.lacks(each.key for each in rated) == {each.key for each in rated[3:]}
+    assert picks(pool, *rated[:2]) == picks(pool, *rated) == everything
+    assert picks(Pool(POOL), *rated) == everything
+
+
+def test_what_one_reader_pasted_keeps_nobody_from_being_known() -> None:
+    pool = Pool(POOL)
+    picks(pool, Rated("Mine", "Mine\nalone", 1.0), WORDLESS)
+    assert pool.likeness.lacks([WORDLESS.key]) == set()
 
 
 @pytest.mark.parametrize("factors", [np.array([np.nan, np.inf]), np.zeros(2), np.ones(9), np.zeros(0)])

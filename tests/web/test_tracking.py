@@ -17,7 +17,7 @@ from newsletter.papers import store as papers
 from newsletter.signing import Purpose
 from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.ratings import store as ratings
-from newsletter.subscribers.ratings.models import Said
+from newsletter.subscribers.ratings.models import How, Said
 from newsletter.tracking import store as events
 from newsletter.tracking.models import Event
 from newsletter.web import create_web
@@ -251,3 +251,28 @@ def test_clicks_are_forgotten_with_the_events_they_came_from(
     clock.forward(days=2)
     pipeline.tidy(app)
     assert said_of_papers(app) == []
+
+
+def test_a_scanner_that_comes_back_is_no_reader_either(
+    make_app: Callable[..., App], sqlite_url: str, clock: Clock
+) -> None:
+    app = make_app(sqlite_url, tracking="personal")
+    [token] = send(app)
+    client = browse(app)
+    for _ in range(2):
+        clock.forward(minutes=5)
+        for link in ("page", "pdf", "code"):
+            client.get(f"/c/{token}/1/{link}")
+        assert said_of_papers(app) == []
+
+
+def test_a_click_says_nothing_against_what_was_pasted_before_the_paper_was_known(
+    make_app: Callable[..., App], database_url: str, clock: Clock
+) -> None:
+    app = make_app(database_url, tracking="personal")
+    [token] = send(app)
+    clock.forward(minutes=1)
+    with app.db.session() as session:
+        ratings.rate(session, 1, PAPER.key, Said.DISLIKED, How.PASTED, app.now(), title="Pasted")
+    browse(app).get(f"/c/{token}/1/page")
+    assert said_of_papers(app) == [("disliked", None, True)]

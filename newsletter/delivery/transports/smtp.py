@@ -310,6 +310,8 @@ class _Run:
             self._fail(trouble)
         else:
             self._ready.extend(fetched.result())
+            for pool in self._pools:
+                pool.paced_until = 0.0  # the new ones may go, whatever those before them wait for
             self._exhausted = not fetched.result()
             self._fetch()
         self._dispatch()

@@ -64,9 +64,12 @@ def rate(
 
 def clicked(session: Session, subscriber_id: int, key: str, now: datetime, *, paper_id: int, title: str) -> None:
     """Write down that a reader followed a paper's link, unless they have said something of it, or taken it back."""
-    theirs = Rating.subscriber_id == subscriber_id, Rating.paper_id == paper_id
-    if session.exec(select(Rating.id).where(*theirs).limit(1)).first() is None:
-        rate(session, subscriber_id, key, Said.CLICKED, How.MAIL, now, paper_id=paper_id, title=title)
+    same = sa.or_(col(Rating.paper_id) == paper_id, col(Rating.key) == key)
+    if session.exec(select(Rating.id).where(Rating.subscriber_id == subscriber_id, same).limit(1)).first() is not None:
+        return
+    values = {"subscriber_id": subscriber_id, "key": key, "paper_id": paper_id, "title": title, "text": ""}
+    statement = insert(session, Rating).values(values | {"said": Said.CLICKED, "how": How.MAIL, "said_at": now})
+    session.execute(statement.on_conflict_do_nothing(index_elements=["subscriber_id", "key"]))
 
 
 def forget_clicks(session: Session, subscriber_id: int, since: datetime) -> None:
