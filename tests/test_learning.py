@@ -21,7 +21,7 @@ from newsletter.papers.models import Paper
 from newsletter.ranking.coread import LEAST_READERS
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.ratings import store as ratings
-from newsletter.subscribers.ratings.models import How, Said
+from newsletter.subscribers.ratings.models import How, Rating, Said
 
 FIELDS = (("proteins", "enzymes fold in water"), ("agents", "tools on the web help"))
 
@@ -58,8 +58,14 @@ def like(app: App, reader: int, paper_ids: list[int], said: Said = Said.LIKED) -
 def crowd(app: App, paper_ids: list[int]) -> list[int]:
     """Let as many readers as are needed like papers, each of one field."""
     chance, readers = random.Random(3), add_readers(app, LEAST_READERS, prefix="crowd")
-    for reader in readers:
-        like(app, reader, chance.sample(paper_ids[reader % 2 :: 2], 5))
+    said = {"said": Said.LIKED, "how": How.MAIL, "said_at": app.now(), "text": ""}
+    rows = [
+        said | {"subscriber_id": reader, "key": f"key:{paper_id}", "paper_id": paper_id, "title": f"Paper {paper_id}"}
+        for reader in readers
+        for paper_id in chance.sample(paper_ids[reader % 2 :: 2], 5)
+    ]
+    with app.db.session() as session:
+        session.execute(sa.insert(Rating), rows)
     return readers
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,10 +27,12 @@ DAYS = 4
 Here = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def like(app: App, reader: int, paper_id: int, said: Said = Said.LIKED) -> None:
+def like(app: App, readers: Iterable[int], paper_ids: Callable[[int], Iterable[int]], said: Said = Said.LIKED) -> None:
     with app.db.session() as session:
-        known = {"paper_id": paper_id, "title": f"P{paper_id}"}
-        ratings.rate(session, reader, f"k:{paper_id}", said, How.MAIL, app.now(), **known)  # type: ignore[arg-type]
+        for reader in readers:
+            for paper_id in paper_ids(reader):
+                key, title = f"k:{paper_id}", f"P{paper_id}"
+                ratings.rate(session, reader, key, said, How.MAIL, app.now(), paper_id=paper_id, title=title)
 
 
 def live(app: App, clock: Clock) -> list[int]:
@@ -47,9 +49,7 @@ def live(app: App, clock: Clock) -> list[int]:
         )
         pipeline.deliver(app, open_and_queue(app).id)
         clock.forward(minutes=5)
-        for reader in readers:
-            for paper_id in range(first + (reader - first) % 3, first + 30, 3):
-                like(app, reader, paper_id)
+        like(app, readers, lambda reader, first=first: range(first + (reader - first) % 3, first + 30, 3))  # type: ignore[misc]
         clock.at = (clock.at + timedelta(days=1)).replace(hour=9, minute=0)
     return readers
 
@@ -91,7 +91,7 @@ def test_a_day_without_a_kind_word_counts_for_nobody(app: App, clock: Clock) -> 
     add_papers(app, [record(1), record(2)])
     [reader] = add_readers(app, 1)
     pipeline.deliver(app, open_and_queue(app).id)
-    like(app, reader, 1, Said.DISLIKED)
+    like(app, [reader], lambda _: [1], Said.DISLIKED)
     clock.forward(days=1)
     for first, last in ((date(2026, 8, 1), clock.at.date()), (date(2027, 1, 1), date(2026, 1, 1))):
         counted, found = replay(app, first, last, ["current"])

@@ -21,7 +21,7 @@ from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated,
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 from newsletter.subscribers.topics import phrases
 
-_ROOM, _LITTLE_ROOM = 20 * 2**20, 2**20  # bytes: a worker has a few days on its desk, each with several editions
+_ROOM, _LITTLE_ROOM = 40 * 2**20, 2**20  # bytes: 10,000 rated papers against 500; weekly editions are for few
 _SUBJECT = 60  # characters of the first title in a subject; phones show about that much
 _NAMED = 3  # interests named in the opening line
 _RISING = 5  # upvotes a day that are worth a word

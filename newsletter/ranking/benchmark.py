@@ -66,7 +66,10 @@ class Bench:
         theirs = [archive[ids[column]] for column in columns]
         self._factors = dict(zip(new, placed(self._statistics, new.values(), theirs, known, likes), strict=True))
         learnt = {ids[column]: row for column, row in zip(columns, known, strict=True)}
-        self._rated = {id_: Rated(text[0], "\n".join(text), 1.0, id_, learnt.get(id_)) for id_, text in archive.items()}
+        self._rated = {
+            id_: Rated(text[0], "\n".join(text), 1.0, id_, learnt.get(id_), shared=True)
+            for id_, text in archive.items()
+        }
 
     def everything(self, most: int) -> Iterator[Row]:
         """Yield each reader's best of all new papers, best first."""

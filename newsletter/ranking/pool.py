@@ -21,7 +21,7 @@ _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
 _MOST_COMPARED = 2_000  # papers whose likeness to each other is kept
-_ROOM = 20 * 2**20
+_ROOM = 40 * 2**20
 _KEPT_BYTES, _LEAST_KEPT = 16 * 2**20, 200  # of answers
 _ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # for each paper
 

@@ -37,10 +37,10 @@ def _parts(pool: Pool, wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
     keys: set[str] = set()
     for number, wish in enumerate(wishes):
         theirs = {each.key for each in wish.interests.rated}
-        if number > first and len(keys | theirs) > most:
+        if number > first and len(keys) + len(theirs - keys) > most:
             yield wishes[first:number]
             first, keys = number, set()
-        keys |= theirs
+        keys.update(theirs)
     if wishes:
         yield wishes[first:]
 

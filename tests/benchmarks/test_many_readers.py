@@ -48,7 +48,7 @@ def directions(papers: int) -> np.ndarray:
 def test_a_hundred_thousand_readers_and_five_hundred_papers() -> None:
     keep_what_is_loaded()
     old = [(text(9), text(150)) for _ in range(OLD)]
-    rated = [Rated(title, f"{title}\n{body}", 1.0, f"#{n}", row)
+    rated = [Rated(title, f"{title}\n{body}", 1.0, f"#{n}", row, shared=True)
              for n, ((title, body), row) in enumerate(zip(old, directions(OLD), strict=True))]  # fmt: skip
     archive = statistics(count(old))
     keywords = [Interest(word, (word,)) for word in WORDS[:2_000]]
