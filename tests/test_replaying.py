@@ -124,9 +124,13 @@ def test_the_command_prints_figures_with_their_intervals_and_plots_them(here: He
 
 
 def test_no_days_and_no_such_way_are_said_so(here: Here) -> None:
-    none = here("evaluate", "days", "--since", "2027-08-05")
+    none = here("evaluate", "days", "--since", "2027-08-05", "--svg", "nothing.svg")
     assert none.returncode == 3
-    assert none.stdout.startswith("0 readers' days")
+    assert none.stdout.startswith("on none of these days")
+    assert len(none.stdout.splitlines()) == 1
+    turned = here("evaluate", "days", "--since", "2026-08-05", "--until", "2026-08-01")
+    assert turned.returncode == 2
+    assert "2026-08-01 is before 2026-08-05" in turned.stderr
     wrong = here("evaluate", "days", "--since", "2026-08-05", "--way", "magic")
     assert wrong.returncode == 2
     assert "without co-reading" in wrong.stderr

@@ -65,9 +65,11 @@ def days(
         raise typer.BadParameter(f"there is no way {strange[0]!r}; there are {', '.join(WAYS)}", param_hint="--way")
     first = parse_day(since)
     with open_app() as app:
-        last = parse_day(until) if until else app.now().date()
+        last = parse_day(until) if until else max(first, app.now().date())
+        if last < first:
+            raise typer.BadParameter(f"{last} is before {first}", param_hint="--until")
         counted, found = replay(app, first, last, list(dict.fromkeys(way)) or list(WAYS))
-    if svg:
+    if svg and counted:
         svg.write_text(bars({name: each.figures["hit rate"] for name, each in found.items()}), encoding="utf-8")
     if as_json:
         print_json({"readers_days": counted, "ways": {name: asdict(each) for name, each in found.items()}})
@@ -79,6 +81,8 @@ def days(
 
 
 def _table(counted: int, found: "dict[str, Replayed]") -> list[str]:
+    if not counted:
+        return ["on none of these days did a reader say something good of a paper: there is nothing to compare by"]
     lines = [f"{counted} readers' days with something that they liked, each figure with its 95 % interval"]
     for name, each in found.items():
         lines.append(f"{name}: covers {each.coverage:.0%} of the papers")

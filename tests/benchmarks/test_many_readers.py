@@ -17,7 +17,7 @@ from samples import add_papers, add_readers, record
 
 from newsletter import clock, pipeline
 from newsletter.app import App
-from newsletter.delivery.desk import Desk
+from newsletter.delivery.desk import Desk, Prepared
 from newsletter.garbage import keep_what_is_loaded
 from newsletter.issues import store as issues
 from newsletter.ranking.pool import Pool
@@ -99,6 +99,7 @@ def test_with_all_that_is_read_from_a_database(
             begun = clock.monotonic()
             found = desk.prepare(session, ids[first : first + app.batch], {}, app.now())
             took.append((clock.monotonic() - begun) / len(found))
+            assert all(isinstance(each, Prepared) and len(each.selection.picks) == 10 for each in found.values())
     last, mean = sorted(took[-5:])[2] * 1e6, sum(took) / len(took) * 1e6
     print(
         f"\n{dialect}: {last:.0f} µs a reader, chosen and printed, once most liked papers were met ({mean:.0f} before)"

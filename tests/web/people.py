@@ -112,8 +112,9 @@ def link(mail: EmailMessage, room: str, ending: str = "") -> str:
 
 
 def press(page: Page, name: str) -> None:
-    """Press a button."""
-    page.get_by_role("button", name=name).click()
+    """Press a button, and wait for the page that answers, with all that it loads: styles too."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=name).click()
 
 
 def heading(page: Page, text: str) -> None:
