@@ -8,6 +8,7 @@ The map, upwards: it is the life of a paper.
 ``papers``            a **paper** is one work; a **source** is where papers come from; a **pull** runs over sources
 ``subscribers``       a **subscriber** is pending, active or unsubscribed; **preferences** are what they asked for; what
                       strangers ask for (intake), what readers say of papers (ratings), what changed and who agreed
+``embedding``         who says what texts mean, where anybody is asked
 ``ranking``           **interests** and papers in, **picks** (paper, score, reason) out; knows neither SQL nor mail
 ``issues``            an **issue** is the dated mail-out with a frozen window; a **digest** is one reader's part of it
 ``rendering``         templates, and the **typeset** issue from which messages are printed

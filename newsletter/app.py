@@ -21,6 +21,9 @@ from newsletter.delivery.pacing.shared import RedisBuckets
 from newsletter.delivery.transports import Transport
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.delivery.transports.smtp import SmtpTransport
+from newsletter.embedding import Embedder
+from newsletter.embedding.endpoint import Endpoint
+from newsletter.embedding.local import LocalEmbedder
 from newsletter.errors import SettingsError, SourceError
 from newsletter.issues.shelf import Shelf
 from newsletter.papers.sources import Details, Source
@@ -56,6 +59,7 @@ class App:
     """Everything a job needs; jobs receive it, pure code receives values.
 
     :ivar details: who tells more about papers that others list; ``None`` where arXiv is no source.
+    :ivar embedder: who says what papers mean, if anybody does.
     :ivar pacing: whether a mail may go out now.
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
@@ -72,6 +76,7 @@ class App:
     sources: Mapping[str, Source]
     pacing: Pacer
     details: Details | None = None
+    embedder: Embedder | None = None
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
     shelf: Shelf = field(default_factory=Shelf)
@@ -135,9 +140,23 @@ def build_app(
         sources=_sources(settings, web),
         pacing=pacer,
         details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
+        embedder=embedder_of(settings),
         wake=wake or (lambda _issue_id: None),
         stopping=stopping,
     )
+
+
+def embedder_of(settings: Settings) -> Embedder | None:
+    """Return the embedder that the settings name, if they name one.
+
+    :raises SettingsError: a folder without a model.
+    """
+    if not settings.embedder:
+        return None
+    if "://" not in settings.embedder:
+        return LocalEmbedder(Path(settings.embedder))
+    key = settings.embedder_key.get_secret_value() if settings.embedder_key else ""
+    return Endpoint(settings.embedder, settings.embedder_model, key)
 
 
 def _pacer(settings: Settings, db: Database, now: Callable[[], datetime]) -> Pacer:

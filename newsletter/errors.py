@@ -27,6 +27,10 @@ class SourceError(NewsletterError):
     """A source of papers is down or answered nonsense; a later pull may succeed."""
 
 
+class EmbedderError(NewsletterError):
+    """The embedder is down or answers nonsense; ranking goes on without what it would have said."""
+
+
 class RelayAwayError(NewsletterError):
     """The relay does not serve us now: nothing was tried, and no mail is to blame."""
 

@@ -1,6 +1,7 @@
 """What we know of a reader: all of it on request, and none of it when they want to be forgotten."""
 
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlmodel import Session, SQLModel
@@ -78,4 +79,7 @@ def _plain(row: SQLModel) -> dict[str, Any]:
 
 def _picks(mail: Any, titles: dict[int, str]) -> list[dict[str, Any]]:  # noqa: ANN401  a delivery
     picks = (mail.selection or {}).get("picks", ())
-    return [{"title": titles.get(paper_id, ""), "score": score, "reason": reason} for paper_id, score, reason in picks]
+    return [
+        {"title": titles.get(paper_id, ""), "score": score, "reason": reason, "parts": [*chain.from_iterable(parts)]}
+        for paper_id, score, reason, *parts in picks
+    ]

@@ -18,7 +18,7 @@ from newsletter.issues.compose import Edition, Reader
 from newsletter.issues.learned import store as learned
 from newsletter.issues.models import Issue
 from newsletter.issues.store import Draft
-from newsletter.ranking.quality import FIGURES, Figure, Outcome, difference, figure
+from newsletter.ranking.quality import FIGURES, Figure, Outcome, by_likes, difference, figure, hit
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import Addressee
 
@@ -33,11 +33,13 @@ class Way:
     words: bool = True
     likes: bool = True
     coread: bool = True
+    meanings: bool = True
 
 
 WAYS: Mapping[str, Way] = {
     "current": Way(),
     "without co-reading": Way(coread=False),
+    "without meanings": Way(meanings=False),
     "words only": Way(likes=False),
     "likes only": Way(words=False),
     "trending": Way(words=False, likes=False),
@@ -51,11 +53,13 @@ class Replayed:
     :ivar figures: by name.
     :ivar coverage: which part of all candidates was picked for anybody.
     :ivar better: by how much it beats the way that it is compared with, by name.
+    :ivar by_likes: its hit rate for readers who had liked as many papers by then.
     """
 
     figures: dict[str, Figure]
     coverage: float
     better: dict[str, Figure]
+    by_likes: dict[str, Figure]
 
 
 def replay(app: App, first: date, last: date, ways: Sequence[str]) -> tuple[int, dict[str, Replayed]]:
@@ -83,6 +87,7 @@ def replay(app: App, first: date, last: date, ways: Sequence[str]) -> tuple[int,
             figures={each: figure(outcomes[name], of) for each, of in FIGURES.items()},
             coverage=picked[name] / candidates if candidates else 0.0,
             better={each: difference(outcomes[name], base, of) for each, of in FIGURES.items()},
+            by_likes=by_likes(outcomes[name], hit),
         )
         for name in ways
     }
@@ -98,27 +103,26 @@ def _day(
     given: dict[int, set[int]],
 ) -> list[Outcome]:
     kept = issues.draft(session, issue.day, app.now(), app.settings.window)
-    model_id = issue.model_id if way.coread else None
-    edition = issues.edition(session, Draft(issue.model_copy(update={"model_id": model_id}), kept.candidates))
+    changed = {} if way.coread else {"model_id": None}
+    changed |= {} if way.meanings else {"space_id": None}
+    learnt = issue.learnt._replace(**changed)
+    edition = issues.edition(session, Draft(issue.model_copy(update=changed), kept.candidates))
     ids = [each.id for each in people]
-    rated = (
-        learned.rated(session, ids, model_id, edition.pool, by=issue.opened_at, before=issue.opened_at)
-        if way.likes
-        else {}
-    )
+    rated = learned.rated(session, ids, learnt, edition.pool, by=issue.opened_at, before=issue.opened_at)
     readers = []
     for each in people:
         wishes = each.preferences if way.words else each.preferences.model_copy(update=_NO_WORDS)
         said = rated.get(each.id, learned.NO_RATINGS)
         # what this way had given them by then is what they would have seen
-        readers.append(Reader(wishes, said.papers | given.setdefault(each.id, set()), said.rated))
+        readers.append(Reader(wishes, said.papers | given.setdefault(each.id, set()), said.rated if way.likes else ()))
     found = []
     for each, selection in zip(people, edition.choose(readers), strict=True):
         picks = tuple(pick.paper_id for pick in selection.picks)
         repeated = len(given[each.id].intersection(picks))
         given[each.id].update(picks)
         asked = each.preferences.max_papers
-        found.append(Outcome(each.id, picks, liked[each.id], asked, repeated, _alike(edition, picks)))
+        good = sum(one.weight > 0 for one in rated.get(each.id, learned.NO_RATINGS).rated)
+        found.append(Outcome(each.id, picks, liked[each.id], asked, repeated, _alike(edition, picks), good))
     return found
 
 

@@ -13,9 +13,11 @@ from newsletter.errors import BusyError
 from newsletter.issues import store as issues
 from newsletter.issues.compose import Edition, Reader, Span
 from newsletter.issues.learned import store as learned
+from newsletter.issues.learned.models import Learnt
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
 from newsletter.papers.pasted import Paste, PastedPaper, read_pasted
+from newsletter.ranking.types import NOWHERE
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.preferences import LISTS, Cadence, Preferences
 
@@ -48,11 +50,11 @@ def sample(app: App, wishes: Preferences, liked: Sequence[PastedPaper] = ()) -> 
     """
     with _turn(app), app.db.snapshot() as session:
         known = papers.find_pasted(session, liked)
-        places = learned.factors(session, _model(session), {paper.id or 0 for paper in known.values()})
+        places = learned.places(session, _learnt(session), {paper.id or 0 for paper in known.values()})
         rated = []
         for each in liked[:_MOST_WISHES]:
             paper = known.get(each.key)
-            placed = places.get(paper.id or 0) if paper else None
+            placed = places.get(paper.id or 0 if paper else 0, NOWHERE)
             rated.append(learned.as_rated(each.key, each.title, each.text, paper, placed=placed))
         seen = frozenset(paper.id or 0 for paper in known.values())  # nobody is sent what they named themselves
         return _choose(app, session, Reader(_brief(wishes), seen, tuple(rated)))
@@ -74,7 +76,7 @@ def situation(app: App, person: Subscriber) -> Reader:
     with app.db.snapshot() as session:
         id_ = person.id or 0
         sent = deliveries.seen_papers(session, [id_], app.now() - _LOOK_BACK).get(id_, frozenset())
-        said = learned.rated(session, [id_], _model(session)).get(id_, learned.NO_RATINGS)
+        said = learned.rated(session, [id_], _learnt(session)).get(id_, learned.NO_RATINGS)
         wishes = person.preferences  # all they muted counts: the last one most of all
         return Reader(_brief(wishes, mutes=wishes.mutes), sent | said.papers, said.rated)
 
@@ -112,10 +114,10 @@ def _edition(app: App, session: Session, span: Span) -> Edition:
     )
 
 
-def _model(session: Session) -> int | None:
-    """Return the co-reading model that samples are ranked by."""
+def _learnt(session: Session) -> Learnt:
+    """Return what samples are ranked by."""
     newest = next(iter(issues.latest(session, 1)), None)
-    return newest.model_id if newest else learned.newest(session)[1]
+    return newest.learnt if newest else learned.newest(session)
 
 
 @contextmanager

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     arxiv_interval_seconds: float = 3.0
     biorxiv_url: str = "https://api.biorxiv.org"
     contact: str = ""
+    embedder: str = ""
+    embedder_model: str = ""
+    embedder_key: SecretStr | None = None
     http_timeout_seconds: float = 30.0
     tracking: Literal["off", "aggregate", "personal"] = "aggregate"
     on_unknown: Literal["hold", "assume-sent", "resend"] = "hold"
@@ -90,7 +93,7 @@ class Settings(BaseSettings):
         del file_secret_settings
         return init_settings, env_settings, _FileSettings(settings_cls), dotenv_settings
 
-    @field_validator("broker_url", "smtp_url", "secret_key", "templates_dir", mode="before")
+    @field_validator("broker_url", "smtp_url", "secret_key", "templates_dir", "embedder_key", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -118,6 +121,19 @@ class Settings(BaseSettings):
         if not good or re.search(r"[\s<>\"'?#]", value):
             raise ValueError("must be an address such as https://news.example.org, without query or fragment")
         return value.rstrip("/")
+
+    @field_validator("embedder")
+    @classmethod
+    def _embedder(cls, value: str) -> str:
+        return cls._web_address(value) if "://" in value else value
+
+    @field_validator("embedder_model", "embedder_key")
+    @classmethod
+    def _one_word(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        told = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        if not re.fullmatch(r"[!-~]{0,200}", told):
+            raise ValueError("must be at most 200 plain letters without spaces")
+        return value
 
     @field_validator("contact")
     @classmethod
@@ -187,6 +203,8 @@ class Settings(BaseSettings):
     def _parse_composites(self) -> "Settings":
         # Said while starting, not when the first mail is due.
         _ = self.sender_parts, self.relays, self.source_names, self.domain_rates, self.warm_ups
+        if "://" in self.embedder and not self.embedder_model:
+            raise ValueError("embedder_model: an embedder behind an address needs the name of its model")
         if not 0 <= self.arxiv_interval_seconds <= 60 or (
             self.arxiv_interval_seconds < 3 and not self.arxiv_is_mirrored
         ):

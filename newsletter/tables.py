@@ -5,7 +5,7 @@ from sqlmodel import SQLModel
 from newsletter.delivery.custody.models import Custody
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.delivery.pacing.models import PaceBreaker, PaceBucket, PaceDay
-from newsletter.issues.learned.models import CoreadModel, PaperFactors, TextStatistics
+from newsletter.issues.learned.models import CoreadModel, EmbeddingSpace, PaperEmbedding, PaperFactors, TextStatistics
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers.models import Paper, PaperKey, StoredRecord, Turn, VoteCount
 from newsletter.papers.pulls.models import KnownAnswer, Pull
@@ -20,7 +20,7 @@ TABLES = (
     *(Pull, KnownAnswer, Turn),
     *(Subscriber, Suppression, SignUp, Rating),
     *(PreferenceChange, AddressChange, Consent),
-    *(TextStatistics, CoreadModel, PaperFactors),
+    *(TextStatistics, CoreadModel, PaperFactors, EmbeddingSpace, PaperEmbedding),
     *(Issue, IssueCandidate),
     *(Delivery, Attempt, Custody),
     *(PaceBucket, PaceBreaker, PaceDay),

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from samples import add_papers, add_readers, mails_of, open_and_queue, paper_ids_in, record
+from sqlmodel import select
 
 from newsletter.app import App
+from newsletter.delivery.models import Delivery
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import How, Said
 
@@ -58,6 +60,8 @@ def test_what_was_sent_is_what_it_explains(sent: App, here: Here) -> None:
     after = explained(here)
     assert after["state"] == "sent"
     assert [each["paper_id"] for each in after["sent"]] == paper_ids_in(mail)
+    now = {each["paper_id"]: each["parts"] for each in after["candidates"]}
+    assert [each["parts"] for each in after["sent"]] == [now[each["paper_id"]] for each in after["sent"]]
     assert after["candidates"] == before["candidates"]
     picked = [each for each in after["candidates"] if each["place"]]
     assert [(each["paper_id"], each["reason"]) for each in picked] == [
@@ -77,6 +81,32 @@ def test_each_candidate_says_which_rule_decided_and_what_its_score_is_made_of(se
     rules = [each["rule"] for each in explained(here)["candidates"]]
     assert rules.count("says the same as a pick") == 1
     assert rules[:2] == ["picked", "picked"]
+
+
+def test_a_past_issue_is_explained_by_what_was_kept_with_it(sent: App, here: Here) -> None:
+    mails_of(sent)
+    before = explained(here)["sent"]
+    with sent.db.session() as session:
+        ratings.rate(session, 1, "another", Said.LIKED, How.MAIL, sent.now(), paper_id=4, title="Knots")
+        ratings.rate(session, 1, "arxiv:2608.00099", Said.DISLIKED, How.MAIL, sent.now(), paper_id=1, title="Old")
+    after = explained(here)
+    assert after["sent"] == before
+    assert any(each["parts"]["liked"] > 0 for each in before)
+    now = {each["paper_id"]: each["parts"] for each in after["candidates"]}
+    assert [now[each["paper_id"]] for each in before] != [each["parts"] for each in before]
+
+
+def test_what_was_sent_before_parts_were_kept_is_shown_without_them(sent: App, here: Here) -> None:
+    mails_of(sent)
+    with sent.db.session() as session:
+        [delivery] = session.exec(select(Delivery)).all()
+        kept = delivery.selection or {}
+        delivery.selection = kept | {"picks": [each[:3] for each in kept["picks"]]}
+        session.add(delivery)
+    assert [each["parts"] for each in explained(here)["sent"]] == [None, None]
+    done = here("explain", "--subscriber", "reader0@example.org", "--issue", "2026-08-05")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2].split()[2:9] == ["-"] * 7
 
 
 def test_it_reads_as_text_too(sent: App, here: Here) -> None:

@@ -128,7 +128,7 @@ def test_it_is_learnt_once_a_night_and_an_issue_keeps_what_it_was_ranked_by(app:
         clock.forward(hours=hours)
         learning.learn(app)
         with app.db.snapshot() as session:
-            assert learned.newest(session) == (made, made)
+            assert learned.newest(session) == (made, made, None)
     assert _by(app, first) == (1, 1)
     clock.forward(days=30)
     learning.learn(app)
@@ -170,7 +170,7 @@ def test_a_model_does_not_outlive_its_crowd(app: App, clock: Clock) -> None:
     clock.forward(days=2)
     learning.learn(app)
     with app.db.snapshot() as session:
-        assert learned.newest(session) == (2, None)
+        assert learned.newest(session) == (2, None, None)
 
 
 def test_who_places_papers_in_a_model_that_is_gone_by_then_fails_nobody(app_on_both: App, clock: Clock) -> None:

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from fakes import Clock
 from samples import add_papers, add_readers, open_and_queue, record
 
-from newsletter import pipeline
+from newsletter import learning, pipeline
 from newsletter.app import App
+from newsletter.delivery.models import Delivery
+from newsletter.issues.learned.store import texts
 from newsletter.replaying import WAYS, replay
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import How, Said
@@ -76,6 +78,8 @@ def test_what_readers_like_brings_them_more_of_what_they_will_like(lived: App, c
     assert found["words only"].figures == found["trending"].figures
     assert found["trending"].better["hit rate"].value < 0
     assert found["current"].better["nDCG"].value == 0
+    assert list(found["current"].by_likes) == list(found["trending"].by_likes) == ["10 likes or more"]
+    assert found["current"].by_likes["10 likes or more"] == found["current"].figures["hit rate"]
     assert 0 < found["trending"].coverage < found["current"].coverage <= 1
     assert found["current"].figures["repeats"].value == 0
     assert everything(lived) == before
@@ -85,6 +89,7 @@ def test_nothing_that_was_said_later_is_known_earlier(lived: App) -> None:
     counted, found = replay(lived, date(2026, 8, 5), date(2026, 8, 5), ["current", "trending"])
     assert counted == 6, "on the first day nobody had said anything"
     assert found["current"].figures == found["trending"].figures
+    assert list(found["current"].by_likes) == ["no likes"]
 
 
 def test_a_day_without_a_kind_word_counts_for_nobody(app: App, clock: Clock) -> None:
@@ -114,7 +119,11 @@ def test_the_command_prints_figures_with_their_intervals_and_plots_them(here: He
     assert [line.partition(":")[0] for line in done.stdout.splitlines() if line[0] not in " 2"] == list(WAYS)
     assert len(re.findall(r"  hit rate +[0-9.]+ \([0-9.]+ to [0-9.]+\)", done.stdout)) == len(WAYS)
     root = ET.fromstring(plot.read_text(encoding="utf-8"))
-    assert len([each for each in root if each.get("class") == "bar"]) == len(WAYS)
+    names = [each.text for each in root]
+    assert "no likes" in names
+    assert len([each for each in root if each.get("class") == "bar"]) == len(WAYS) + names.count(
+        "no likes"
+    ) + names.count("10 likes or more")
     ways = [word for name in ("trending", "current", "trending") for word in ("--way", name)]
     some = here("evaluate", "days", "--since", "2026-08-05", *ways, "--json")
     found: dict[str, Any] = json.loads(some.stdout)
@@ -134,3 +143,27 @@ def test_no_days_and_no_such_way_are_said_so(here: Here) -> None:
     wrong = here("evaluate", "days", "--since", "2026-08-05", "--way", "magic")
     assert wrong.returncode == 2
     assert "without co-reading" in wrong.stderr
+
+
+def test_thirty_days_in_which_nobody_says_anything_cost_no_quality(app: App, clock: Clock) -> None:
+    [quiet] = add_readers(app, 1, max_papers=3)
+    add_papers(app, [record(1, "Old", abstract=FIELDS[0], listed_at=clock.at - timedelta(days=40))])
+    like(app, [quiet], lambda _: [1])
+    given: list[list[int]] = []
+    for day in range(30):
+        first, midnight = 99 * day + 3, clock.at.replace(hour=0)
+        add_papers(
+            app,
+            [
+                record(n, f"P{n}", abstract=f"{FIELDS[n % 3]} {n}", upvotes=n % 3 * 30, listed_at=midnight)
+                for n in range(first, first + 12)
+            ],
+        )
+        learning.learn(app)
+        pipeline.deliver(app, open_and_queue(app).id)
+        with app.db.snapshot() as session:
+            kept = session.scalars(sa.select(Delivery.selection).order_by(Delivery.id.desc()).limit(1)).one()  # type: ignore[union-attr]
+            titles = [each for each, _ in texts(session, [pick[0] for pick in kept["picks"]])]
+        given.append([int(title[1:]) % 3 for title in titles])
+        clock.forward(days=1)
+    assert given == [[0, 0, 0]] * 30, "what they once liked is all there is to go by, and it stays so"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from newsletter.cli.frame import LOOK, open_app, parse_day, print_json
+from newsletter.cli.frame import LOOK, open_app, parse_day, print_json, progress, settings_embedder
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
     from newsletter.ranking.benchmark import Library
+    from newsletter.ranking.types import Rows
     from newsletter.replaying import Replayed
 
 _MOST = 200  # papers of a reader's full ranking
@@ -36,7 +37,7 @@ def rank(
     papers, fresh = _papers(archive), _papers(new)
     readers = list(_libraries(subscribers, papers))
     calendar = _days(days, fresh) if days else {}
-    bench = Bench(papers, fresh, readers, list(_libraries(others, papers)) if others else [])
+    bench = Bench(papers, fresh, readers, list(_libraries(others, papers)) if others else [], _embedded(papers, fresh))
     rows = chain(bench.everything(_MOST), *(bench.digests(day, ids) for day, ids in calendar.items()))
     partial = out.with_name(f".{out.name}.part")
     with partial.open("w", encoding="utf-8", newline="") as file:
@@ -70,7 +71,9 @@ def days(
             raise typer.BadParameter(f"{last} is before {first}", param_hint="--until")
         counted, found = replay(app, first, last, list(dict.fromkeys(way)) or list(WAYS))
     if svg and counted:
-        svg.write_text(bars({name: each.figures["hit rate"] for name, each in found.items()}), encoding="utf-8")
+        by_way = {"way of ranking": {name: each.figures["hit rate"] for name, each in found.items()}}
+        by_likes = {f"likes so far, {name}": each.by_likes for name, each in found.items()}
+        svg.write_text(bars("Hit rate, with 95 % intervals", by_way | by_likes), encoding="utf-8")
     if as_json:
         print_json({"readers_days": counted, "ways": {name: asdict(each) for name, each in found.items()}})
     else:
@@ -78,6 +81,26 @@ def days(
             typer.echo(line)
     if not counted:
         raise typer.Exit(LOOK)
+
+
+def _embedded(*worlds: dict[str, tuple[str, str]]) -> "tuple[Rows, Rows] | None":
+    """Return what the embedder that the settings name makes of two worlds' papers, if they name one."""
+    from newsletter.embedding import MOST_AT_ONCE
+    from newsletter.ranking.meaning import MOST_DIMENSIONS
+    from newsletter.ranking.types import stacked
+
+    embedder = settings_embedder()
+    if embedder is None:
+        return None
+    texts = ["\n".join(text) for world in worlds for text in world.values()]
+    found = []
+    with progress("asking the embedder", len(texts)) as advance:
+        for first in range(0, len(texts), MOST_AT_ONCE):
+            some = texts[first : first + MOST_AT_ONCE]
+            found += [row[:MOST_DIMENSIONS] for row in embedder.embed(some)]
+            advance(len(some))
+    rows = stacked(found, max((len(each) for each in found), default=0))
+    return rows[: len(worlds[0])], rows[len(worlds[0]) :]
 
 
 def _table(counted: int, found: "dict[str, Replayed]") -> list[str]:
@@ -90,6 +113,8 @@ def _table(counted: int, found: "dict[str, Replayed]") -> list[str]:
             better = each.better[what]
             more = f"  {better.value:+.3f} ({better.low:+.3f} to {better.high:+.3f})" if better.value else ""
             lines.append(f"  {what:<10} {value.value:.3f} ({value.low:.3f} to {value.high:.3f}){more}")
+        for who, value in each.by_likes.items():
+            lines.append(f"  hit rate, {who:<17} {value.value:.3f} ({value.low:.3f} to {value.high:.3f})")
     return lines
 
 

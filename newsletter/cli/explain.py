@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from newsletter.ranking.explain import Explained
 
 _SHOWN = 20  # of those that were left out
+_PARTS = {"named": "named", "liked": "liked", "text": " text", "coread": "  co-", "semantic": "means",
+          "disliked": "-dis-", "trend": "trend"}  # fmt: skip
+_HEAD = f"score  {'  '.join(_PARTS.values())}"
 
 
 def register(cli: typer.Typer) -> None:
@@ -39,7 +42,7 @@ def explain(
 
 def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
     from newsletter.delivery import store as deliveries
-    from newsletter.delivery.desk import Desk
+    from newsletter.delivery.desk import Desk, thaw
     from newsletter.delivery.models import SkipReason
     from newsletter.issues import store as issues
     from newsletter.subscribers import store as subscribers
@@ -52,7 +55,7 @@ def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
             raise InputError(f"there is no issue {slot}")
         id_ = person.id or 0
         delivery = deliveries.of_issue(session, issue.id or 0, id_)
-        sent = (delivery.selection or {}).get("picks", []) if delivery else []
+        sent = thaw(delivery.selection).picks if delivery and delivery.selection else ()
         drafted = issues.draft(session, issue.day, app.now(), app.settings.window)
         desk = Desk(session, drafted, app.identity, app.templates)
         now = desk.explain(session, id_)
@@ -62,9 +65,17 @@ def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
         "subscriber": person.email,
         "state": delivery.state if delivery else None,
         "why_none": (delivery.skip_reason or "") if delivery else "",
-        "sent": [{"paper_id": paper_id, "title": _title(papers, paper_id), "score": score, "reason": reason}
-                 for paper_id, score, reason in sent],
-    }  # fmt: skip
+        "sent": [
+            {
+                "paper_id": each.paper_id,
+                "title": _title(papers, each.paper_id),
+                "score": each.score,
+                "parts": each.parts._asdict() if each.parts else None,
+                "reason": each.reason,
+            }
+            for each in sent
+        ],
+    }
     if isinstance(now, SkipReason):
         return found | {"why_none": found["why_none"] or now.value, "candidates": []}
     edition, explanation = now
@@ -78,7 +89,7 @@ def _candidate(each: "Explained", papers: dict[int, Any], reasons: dict[int, str
         "title": papers[each.paper_id].title,
         "place": each.place or None,
         "score": round(each.score, 4),
-        "parts": {name: round(getattr(each, name), 4) for name in ("named", "liked", "disliked", "trend")},
+        "parts": each.parts._asdict(),
         "rule": each.rule.value,
         "by": list(each.by),
         "reason": reasons.get(each.paper_id, ""),
@@ -92,13 +103,15 @@ def _title(papers: dict[int, Any], paper_id: int) -> str:
 def _lines(found: dict[str, Any]) -> list[str]:
     none = f", {found['why_none']}" if found["why_none"] else ""
     lines = [f"issue {found['issue']}, {found['subscriber']}: {found['state'] or 'not queued'}{none}"]
+    if found["sent"]:
+        lines.append(f"      {_HEAD}")
     for place, each in enumerate(found["sent"], 1):
-        lines.append(f"  {place:2}  {each['score']:.2f}  {each['title']} ({each['reason']})")
+        lines.append(f"  {place:2}  {_numbers(each)}  {each['title']} ({each['reason']})")
     picked = [each for each in found["candidates"] if each["place"]]
     others = [each for each in found["candidates"] if not each["place"]]
     if found["candidates"]:
         lines.append(f"by what they ask for and like now: {len(picked)} of {len(found['candidates'])} candidates")
-        lines.append("      score named liked disliked trend")
+        lines.append(f"      {_HEAD}")
     lines += [f"  {each['place']:2}  {_numbers(each)}  {each['title']} ({each['reason']})" for each in picked]
     if others:
         counts = Counter(each["rule"] for each in others)
@@ -112,5 +125,6 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 
 def _numbers(each: dict[str, Any]) -> str:
-    named, liked, disliked, trend = (each["parts"][name] for name in ("named", "liked", "disliked", "trend"))
-    return f"{each['score']:.2f}  {named:.2f}  {liked:.2f}   {disliked:.2f}    {trend:.2f}"
+    parts = each["parts"] or {}  # it was sent before they were kept
+    told = [f"{parts[name]:5.2f}" if name in parts else "    -" for name in _PARTS]
+    return f"{each['score']:5.2f}  {'  '.join(told)}"

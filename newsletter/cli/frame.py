@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from newsletter.app import App
+    from newsletter.embedding import Embedder
 
 _FIRST_YEAR, _LAST_YEAR = 1991, 2199  # arXiv began in 1991
 LOOK = 3  # finished, with something to look at
@@ -45,6 +46,14 @@ def open_app(*, schema: bool = True, service: bool = False, **overrides: object)
         yield app
     finally:
         app.close()
+
+
+def settings_embedder() -> "Embedder | None":
+    """Return the embedder that the settings name, for a command that needs nothing else of them."""
+    from newsletter import settings
+    from newsletter.app import embedder_of
+
+    return embedder_of(settings.load())
 
 
 def parse_day(text: str) -> date:

@@ -41,6 +41,7 @@ def add(
     bar: int = typer.Option(60, help="0 to 100, with --cadence above_bar."),
     max_papers: int = typer.Option(10, help="1 to 50."),
     source_news: bool = typer.Option(False, "--source-news", help="Tell them when a source had nothing or was silent."),
+    outside: bool = typer.Option(False, "--outside", help="One paper a mail may be from outside their topics."),
     confirmed: bool = typer.Option(False, "--confirmed", help="They have agreed already: no confirmation mail."),
 ) -> None:
     """Add a subscriber; unless --confirmed, they are pending and get a confirmation mail."""
@@ -64,6 +65,7 @@ def add(
             "bar": bar,
             "max_papers": max_papers,
             "source_news": source_news,
+            "outside": outside,
         },
     )
     with open_app() as app:

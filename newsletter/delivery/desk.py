@@ -18,6 +18,7 @@ from newsletter.issues.models import Issue
 from newsletter.issues.store import Draft
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
+from newsletter.ranking.types import Parts
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
 from newsletter.rendering.templates import MailTemplate, Templates
@@ -182,7 +183,7 @@ class Desk:
         twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
         # who was sent a paper was sent what turned out to be the same one, too
         seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
-        rated = learned.rated(session, ids, self.issue.model_id, setting.edition.pool, by=self.issue.opened_at)
+        rated = learned.rated(session, ids, self.issue.learnt, setting.edition.pool, by=self.issue.opened_at)
         nobody = learned.NO_RATINGS
         return [
             Reader(wishes[id_], seen.get(id_, frozenset()) | said.papers, said.rated)
@@ -299,5 +300,8 @@ def thaw(kept: dict[str, Any]) -> Selection:
 
     :raises TypeError, ValueError, KeyError: it is no such thing.
     """
-    picks = [DigestPick(int(paper_id), float(score), str(reason)) for paper_id, score, reason in kept["picks"]]
-    return Selection(int(kept["considered"]), tuple(picks))
+    return Selection(int(kept["considered"]), tuple([_pick(*each) for each in kept["picks"]]))
+
+
+def _pick(paper_id: Any, score: Any, reason: Any, parts: Any = None) -> DigestPick:  # noqa: ANN401  JSON
+    return DigestPick(int(paper_id), float(score), str(reason), Parts(*map(float, parts)) if parts else None)

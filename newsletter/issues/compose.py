@@ -11,13 +11,13 @@ from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
 from newsletter.papers.textclean import bare, clean, shorten, teaser
 from newsletter.papers.trending import Signals, trending
-from newsletter.ranking.coread import Factors
 from newsletter.ranking.explain import Explained, explain
+from newsletter.ranking.meaning import Space
 from newsletter.ranking.phrases import key_phrases
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.statistics import Statistics
-from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
+from newsletter.ranking.types import NOWHERE, Document, Interest, Interests, Likened, Parts, Pick, Place, Rated, Wish
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 from newsletter.subscribers.topics import phrases
 
@@ -27,6 +27,7 @@ _NAMED = 3  # interests named in the opening line
 _RISING = 5  # upvotes a day that are worth a word
 _LIKED = 60  # characters of a liked title in a reason
 _LIKE = "like "
+_OUTSIDE = "outside your usual topics"
 _WEEK = timedelta(days=7)
 _DAY_NAMES = dict(
     zip(Weekday, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True)
@@ -42,11 +43,15 @@ class Span(Enum):
 
 
 class DigestPick(NamedTuple):
-    """A paper in a digest, and why it is there."""
+    """A paper in a digest, and why it is there.
+
+    :ivar parts: what its score is made of; nothing for one that was chosen before this was kept.
+    """
 
     paper_id: int
     score: float
     reason: str
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,13 @@ class Knowledge:
     """What ranking knows beside the papers themselves.
 
     :ivar statistics: how common terms are in the archive.
-    :ivar factors: by paper, where co-reading puts it.
+    :ivar space: how embeddings are compared.
+    :ivar places: by paper, where co-reading and an embedder put it.
     """
 
     statistics: Statistics | None = None
-    factors: Mapping[int, Factors] = field(default_factory=dict)
+    space: Space | None = None
+    places: Mapping[int, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +144,11 @@ class Edition:
         learned = knowledge or Knowledge()
         self.pool = Pool(
             [
-                _document(self.papers[each.paper_id], trend, learned.factors.get(each.paper_id))
+                _document(self.papers[each.paper_id], trend, learned.places.get(each.paper_id, NOWHERE))
                 for each, trend in zip(known, trends, strict=True)
             ],
             learned.statistics,
+            learned.space,
             _ROOM if span is Span.DAY else _LITTLE_ROOM,
         )
 
@@ -150,7 +158,9 @@ class Edition:
         return [
             Selection(
                 len(self.papers) - sum(paper_id in self.papers for paper_id in reader.seen),
-                tuple([DigestPick(pick.paper_id, round(pick.score, 4), self._reason(pick)) for pick in picks]),
+                tuple(
+                    [DigestPick(each.paper_id, round(each.score, 4), self._reason(each), each.parts) for each in picks]
+                ),
             )
             for reader, picks in zip(readers, chosen, strict=True)
         ]
@@ -199,17 +209,20 @@ class Edition:
         return f"{of.first}{len(selection.picks)} of {considered} {papers}, ranked {_ranked_by(preferences, selection)}"
 
     def _reason(self, pick: Pick) -> str:
-        return _because(self._talk[pick.paper_id], pick.matched, pick.resembles, clicked=pick.clicked)
+        talk = self._talk[pick.paper_id]
+        if pick.outside:
+            return f"{_OUTSIDE}, {talk}" if talk else _OUTSIDE
+        return _because(talk, pick.matched, pick.like)
 
 
 @lru_cache(maxsize=20_000)  # many readers want the same
-def _because(said: str, matched: tuple[str, ...], resembles: tuple[str, ...], *, clicked: bool) -> str:
+def _because(said: str, matched: tuple[str, ...], like: Likened) -> str:
     why = []
     if matched:
         why.append("matches " + " and ".join(f"“{label}”" for label in matched[:2]))
-    titles = [clean(bare(title), _LIKED) for title in resembles]
-    did = "looked at" if clicked else "liked"
-    why += [f"{_LIKE}“{title}”, which you {did}" if title else f"{_LIKE}a paper that you {did}" for title in titles]
+    if like.title is not None:
+        title, did = clean(bare(like.title), _LIKED), "looked at" if like.clicked else "liked"
+        why.append(f"{_LIKE}“{title}”, which you {did}" if title else f"{_LIKE}a paper that you {did}")
     if not why:
         return f"trending, {said}" if said else "new"
     return ", ".join([*why, said] if said else why)
@@ -248,7 +261,7 @@ def _ageless(candidates: Sequence[IssueCandidate], day: date) -> list[float]:
 
 def _wish(reader: Reader) -> Wish:
     asked = reader.preferences
-    return Wish(interests(asked, reader.rated), asked.max_papers, reader.seen, _bar(asked))
+    return Wish(interests(asked, reader.rated), asked.max_papers, reader.seen, _bar(asked), asked.outside)
 
 
 def _bar(preferences: Preferences) -> float:
@@ -282,9 +295,9 @@ def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interest
     )
 
 
-def _document(paper: Paper, trend: float, factors: Factors | None) -> Document:
+def _document(paper: Paper, trend: float, place: Place) -> Document:
     body = "\n".join((paper.abstract or paper.summary, "; ".join(paper.keywords)))
-    return Document(paper.id or 0, paper.title, body, tuple(paper.authors), tuple(paper.categories), trend, factors)
+    return Document(paper.id or 0, paper.title, body, tuple(paper.authors), tuple(paper.categories), trend, *place)
 
 
 def _ranked_by(preferences: Preferences, selection: Selection) -> str:

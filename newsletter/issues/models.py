@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from newsletter.db import UTCDateTime
+from newsletter.issues.learned.models import Learnt
 
 
 class IssueState(StrEnum):
@@ -36,6 +37,7 @@ class Issue(SQLModel, table=True):
     :ivar news: what was missing when it opened, one line for each source, in words for readers.
     :ivar statistics_id: the text statistics that it is ranked by, if there were any.
     :ivar model_id: the co-reading model likewise.
+    :ivar space_id: how embeddings are compared, likewise.
     :ivar accounting: where its readers stood when their mails began to be dropped.
     """
 
@@ -56,8 +58,16 @@ class Issue(SQLModel, table=True):
     model_id: int | None = Field(
         default=None, sa_column=sa.Column(sa.ForeignKey("coread_models.id", ondelete="SET NULL"))
     )
+    space_id: int | None = Field(
+        default=None, sa_column=sa.Column(sa.ForeignKey("embedding_spaces.id", ondelete="SET NULL"))
+    )
     kept: str = Kept.EVERYTHING
     accounting: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+
+    @property
+    def learnt(self) -> Learnt:
+        """What it is ranked by."""
+        return Learnt(self.statistics_id, self.model_id, self.space_id)
 
 
 class IssueCandidate(SQLModel, table=True):

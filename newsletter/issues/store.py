@@ -62,7 +62,7 @@ def draft(session: Session, day: date, now: datetime, length: timedelta, news: S
         Signals(each.listed_at, each.upvotes, each.comments, each.stars, _gained(looks.get(each.id or 0, ()), now))
         for each in listed
     ]
-    statistics_id, model_id = learned.newest(session)
+    learnt = learned.newest(session)
     issue = Issue(
         slot=slot(day),
         day=day,
@@ -70,8 +70,7 @@ def draft(session: Session, day: date, now: datetime, length: timedelta, news: S
         window_end=end,
         opened_at=now,
         news=list(news),
-        statistics_id=statistics_id,
-        model_id=model_id,
+        **learnt._asdict(),
     )
     rows = [
         IssueCandidate(
@@ -219,8 +218,12 @@ def edition(session: Session, drafted: Draft, span: Span = Span.DAY, since: date
     elif span is Span.WEEK and issue.day - _WEEK < issue.window_start.date():
         chosen = _listed_since(session, issue, issue.day - _WEEK)
     found = papers.by_ids(session, [each.paper_id for each in chosen])
-    placed = learned.factors(session, issue.model_id, found, issue.opened_at)
-    knowledge = Knowledge(learned.statistics(session, issue.statistics_id), placed)
+    learnt = issue.learnt
+    knowledge = Knowledge(
+        learned.statistics(session, learnt.statistics_id),
+        learned.space(session, learnt.space_id),
+        learned.places(session, learnt, found, issue.opened_at),
+    )
     return Edition(issue.day, chosen, found, issue.news, span=span, since=since, knowledge=knowledge)
 
 

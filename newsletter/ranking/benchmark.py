@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from newsletter.ranking.coread import enough, factors, placed, who_likes_what
+from newsletter.ranking.meaning import space
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import score
 from newsletter.ranking.select import select
 from newsletter.ranking.statistics import statistics
 from newsletter.ranking.terms import Text, count
-from newsletter.ranking.types import Document, Interest, Interests, Rated, Wish
+from newsletter.ranking.types import Document, Interest, Interests, Place, Rated, Rows, Wish
 
 _AT_ONCE = 500  # readers
 _DIGEST = 10  # papers
@@ -45,6 +46,7 @@ class Bench:
     :param new: texts by id.
     :param readers: to be ranked for.
     :param others: whose likes only show what is liked together.
+    :param embeddings: (archive, dimensions) and (new papers, dimensions), where there is an embedder.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Bench:
         new: Mapping[str, Text],
         readers: Sequence[Library],
         others: Sequence[Library] = (),
+        embeddings: tuple[Rows, Rows] | None = None,
     ) -> None:
         self._new = new
         self._readers = readers
@@ -64,11 +67,17 @@ class Bench:
         columns, likes = who_likes_what(pairs.reshape(-1, 2))
         known = factors(likes) if enough(likes) else np.zeros((len(columns), 0), dtype=np.float32)
         theirs = [archive[ids[column]] for column in columns]
-        self._factors = dict(zip(new, placed(self._statistics, new.values(), theirs, known, likes), strict=True))
+        of_old, of_new = embeddings or (np.zeros((each, 0), dtype=np.float32) for each in map(len, (archive, new)))
+        self._space = space(of_old) if embeddings else None
+        centred = self._space.centred if self._space else lambda rows: rows[:, :0]
+        found = placed(
+            self._statistics, new.values(), theirs, known, likes, (centred(of_new), centred(of_old)[columns])
+        )
+        self._places = {id_: Place(*each) for id_, *each in zip(new, found, of_new, strict=True)}
         learnt = {ids[column]: row for column, row in zip(columns, known, strict=True)}
         self._rated = {
-            id_: Rated(text[0], "\n".join(text), 1.0, id_, learnt.get(id_), shared=True)
-            for id_, text in archive.items()
+            id_: Rated(text[0], "\n".join(text), 1.0, id_, learnt.get(id_), meaning, shared=True)
+            for (id_, text), meaning in zip(archive.items(), of_old, strict=True)
         }
 
     def everything(self, most: int) -> Iterator[Row]:
@@ -92,10 +101,9 @@ class Bench:
 
     def _pool(self, ids: Sequence[str]) -> Pool:
         documents = [
-            Document(number, *self._new[id_], trend=_TREND, factors=self._factors[id_])
-            for number, id_ in enumerate(ids)
+            Document(number, *self._new[id_], (), (), _TREND, *self._places[id_]) for number, id_ in enumerate(ids)
         ]
-        return Pool(documents, self._statistics)
+        return Pool(documents, self._statistics, self._space)
 
     def _batches(self, limit: int) -> Iterator[list[tuple[str, Wish]]]:
         for first in range(0, len(self._readers), _AT_ONCE):

@@ -1,7 +1,6 @@
 """What readers like together: papers as factors, learnt from likes alone, and carried over to new papers. Pure."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from scipy.sparse.linalg import svds
 from newsletter.ranking.statistics import Statistics, Vector
 from newsletter.ranking.taste import CENTRED, TEXT_SPREAD, deviations
 from newsletter.ranking.terms import Text, count
-from newsletter.ranking.types import finite
+from newsletter.ranking.types import Rows, at_length_1
 
 Factors = NDArray[np.float32]
 DIMENSIONS = 128
@@ -22,6 +21,7 @@ _CALLED, _PULL = 30, 0.6
 MOST_READERS = 5_000
 _MOST_LIKED = 20_000  # papers
 _AT_ONCE = 200  # new papers
+_MEANT = 6
 
 
 def factors(likes: sparse.csr_array, dimensions: int = DIMENSIONS) -> Factors:
@@ -49,16 +49,24 @@ def enough(likes: sparse.csr_array) -> bool:
 
 
 def placed(
-    archive: Statistics, new: Iterable[Text], liked: Iterable[Text], known: Factors, likes: sparse.csr_array
+    archive: Statistics,
+    new: Iterable[Text],
+    liked: Iterable[Text],
+    known: Factors,
+    likes: sparse.csr_array,
+    meanings: tuple[Rows, Rows],
 ) -> Factors:
     """Return (new papers, dimensions): where new papers stand among the liked ones, though nobody could like them yet.
 
-    A paper stands where those are that it is like, by the square of the likeness, and is then drawn to the readers
-    whose liked papers' texts call for it most: they are the first who will like it.
+    A paper stands where those are that it is like, by the square of the likeness of texts, or the sixth power of that
+    of meanings where they are known. It is then drawn to the readers whose liked papers' texts call for it most: they
+    are the first who will like it.
 
     :param liked: the texts of the papers that the model knows.
     :param known: (liked papers, dimensions).
     :param likes: (readers, liked papers), above 0 where a reader likes a paper; some thousands of readers will do.
+    :param meanings: (new papers, dimensions) and (liked papers, dimensions), centred; 0 for what has none. None may
+        have any: then there are no dimensions.
     """
     theirs, vectors = archive.vectors(count(liked)), archive.vectors(count(new))
     terms = np.unique(vectors.counts.terms)
@@ -70,6 +78,9 @@ def placed(
         rows = slice(first, first + _AT_ONCE)
         cosines = sparse.csr_array(over[rows] @ across)
         near = at_length_1((cosines.power(2) @ known).astype(np.float64))
+        if meanings[0].shape[1]:
+            meant = at_length_1(np.maximum(meanings[0][rows] @ meanings[1].T, 0) ** _MEANT @ known)
+            near = np.where(meant.any(axis=1, keepdims=True), meant, near)
         found[rows] = at_length_1(near + _PULL * _called(some, cosines, common[rows], known))
     return found
 
@@ -97,11 +108,3 @@ def who_likes_what(pairs: NDArray[np.int64]) -> tuple[list[int], sparse.csr_arra
     likes.data[:] = 1.0
     most = np.sort(np.argsort(-likes.sum(axis=0), kind="stable")[:_MOST_LIKED])
     return papers[most].tolist(), sparse.csr_array(likes[:, most])
-
-
-def at_length_1(rows: NDArray[Any]) -> Factors:
-    """Return rows scaled to length 1; what is no direction, or no number, becomes 0."""
-    clean = finite(rows)
-    lengths = np.linalg.norm(clean, axis=1, keepdims=True)
-    scaled: Factors = np.divide(clean, lengths, out=np.zeros_like(clean), where=lengths > 1e-12).astype(np.float32)
-    return scaled

@@ -65,11 +65,11 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
     for holding in wanted if share else ():
         if len(holding.intersection(found)) >= share:
             continue
-        more = [column for column in holding.difference(found) if np.isfinite(values[column])]
-        for column in sorted(more, key=lambda column: (-values[column], column)):
-            if len(holding.intersection(found)) >= share:
+        more = [(-values.item(column), column) for column in holding.difference(found)]
+        for worst, column in sorted(more):
+            if worst == np.inf or len(holding.intersection(found)) >= share:
                 break
-            if is_twin(pool, column, found):
+            if not pool.twins(column).isdisjoint(found):
                 continue
             if len(found) >= limit:
                 spare = _spare(found, wanted, share)
@@ -80,6 +80,17 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
     return found
 
 
+def make_room(picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]], column: int) -> list[int]:
+    """Return a reader's picks with one more behind them, which takes the place of the last that can be spared."""
+    found = list(picked)
+    if len(found) >= limit:
+        place = _spare(found, wanted, 1)
+        if place is None or limit < 2:
+            return found
+        del found[place]
+    return [*found, column]
+
+
 def _spare(picked: Sequence[int], wanted: Sequence[frozenset[int]], share: int) -> int | None:
     """Return the place of the last pick without which every interest still has its share."""
     counts = [len(holding.intersection(picked)) for holding in wanted]
@@ -87,9 +98,3 @@ def _spare(picked: Sequence[int], wanted: Sequence[frozenset[int]], share: int) 
         if not any(picked[place] in holding and count <= share for holding, count in zip(wanted, counts, strict=True)):
             return place
     return None
-
-
-def is_twin(pool: Pool, column: int, others: Sequence[int]) -> bool:
-    """Return whether a paper is as good as the same as one of others."""
-    near, place = pool.alike(np.array([column, *others], dtype=np.int64))
-    return bool((near[place[0], place[1:]] >= TWIN).any())

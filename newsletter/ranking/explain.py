@@ -5,18 +5,17 @@ from enum import StrEnum
 
 import numpy as np
 
-from newsletter.ranking.diversity import is_twin
-from newsletter.ranking.likeness import TWIN
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import score
 from newsletter.ranking.select import select
-from newsletter.ranking.types import Pick, Wish
+from newsletter.ranking.types import Parts, Pick, Wish
 
 
 class Rule(StrEnum):
     """What decided about a paper."""
 
     PICKED = "picked"
+    OUTSIDE = "picked from outside their topics"
     MUTED = "muted"
     SEEN = "seen"
     BELOW_BAR = "below the bar"
@@ -29,10 +28,6 @@ class Explained:
     """A candidate, as one reader's ranking sees it.
 
     :ivar score: 0 to 1, as a pick has it; 0 for what must not be sent.
-    :ivar named: what the reader's own words make of it, before it is measured by their best match.
-    :ivar liked: the same of what they like.
-    :ivar disliked: what it loses for being like what they do not like.
-    :ivar trend: 0 (cold) to 1 (hot).
     :ivar rule: what decided.
     :ivar by: the mutes that hide it.
     :ivar place: among the picks, from 1; 0 for what was left out.
@@ -40,10 +35,7 @@ class Explained:
 
     paper_id: int
     score: float
-    named: float
-    liked: float
-    disliked: float
-    trend: float
+    parts: Parts
     rule: Rule
     by: tuple[str, ...] = ()
     place: int = 0
@@ -56,11 +48,14 @@ def explain(pool: Pool, wish: Wish) -> tuple[tuple[Pick, ...], list[Explained]]:
     scores = score(pool, [wish])
     [picks] = select(pool, [wish])
     place = {pick.paper_id: number for number, pick in enumerate(picks, 1)}
+    said = {pick.paper_id: Rule.OUTSIDE if pick.outside else Rule.PICKED for pick in picks}
     picked = [column for column, paper_id in enumerate(pool.ids.tolist()) if paper_id in place]
     muted = {
         mute: pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute) for mute in wish.interests.mutes
     }
-    twins = _twins(pool, picked)
+    twins = frozenset[int]().union(*map(pool.twins, picked))
+    every = np.arange(len(pool))
+    parts = scores.parts(np.zeros_like(every), every)
     found = []
     for column, paper_id in enumerate(pool.ids.tolist()):
         value = float(scores.values[0, column])
@@ -69,25 +64,14 @@ def explain(pool: Pool, wish: Wish) -> tuple[tuple[Pick, ...], list[Explained]]:
             Explained(
                 paper_id=paper_id,
                 score=max(0.0, value) if np.isfinite(value) else 0.0,
-                named=float(scores.named[0, column]),
-                liked=float(scores.liked[0, column]),
-                disliked=float(scores.disliked[0, column]),
-                trend=float(pool.trend[column]),
-                rule=Rule.PICKED if paper_id in place else _rule(wish, paper_id, value, by, twin=column in twins),
+                parts=parts[column],
+                rule=said.get(paper_id) or _rule(wish, paper_id, value, by, twin=column in twins),
                 by=by,
                 place=place.get(paper_id, 0),
             )
         )
     last = len(found) + 1
-    return picks, sorted(found, key=lambda each: (each.place or last, -each.score, -each.trend, each.paper_id))
-
-
-def _twins(pool: Pool, picked: list[int]) -> set[int]:
-    """Return the columns of what says the same as a pick."""
-    near, rows = pool.alike(np.arange(len(pool))) if pool.is_small else (None, None)
-    if near is None or rows is None:
-        return {column for column in range(len(pool)) if is_twin(pool, column, picked)}
-    return set(np.flatnonzero((near[:, picked] >= TWIN).any(axis=1)).tolist())
+    return picks, sorted(found, key=lambda each: (each.place or last, -each.score, -each.parts.trend, each.paper_id))
 
 
 def _rule(wish: Wish, paper_id: int, value: float, by: tuple[str, ...], *, twin: bool) -> Rule:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
+from newsletter.ranking.meaning import Space
 from newsletter.ranking.terms import Text
-from newsletter.ranking.types import Look, Rated, Rows, finite
+from newsletter.ranking.types import Look, Rated, Rows, finite, stacked
 
 TWIN = 0.95  # cosine from which on two papers are one
 _STEPS = 2**12
@@ -23,17 +25,25 @@ class Likeness:
 
     :param text: returns (texts, papers), their cosines.
     :param factors: (papers, dimensions) of the pool.
+    :param meanings: the pool's embeddings, and how rated papers' are compared with them, where there are any.
     :param room: bytes for what is kept.
     """
 
-    def __init__(self, text: Callable[[Sequence[Text]], Rows], factors: Rows, room: int) -> None:
+    def __init__(
+        self, text: Callable[[Sequence[Text]], Rows], factors: Rows, meanings: tuple[Space, Rows] | None, room: int
+    ) -> None:
         self._text = text
         self._factors = factors.astype(np.float64)
-        self._room = room // row_bytes(len(factors))
+        self._space = meanings[0] if meanings else None
+        self._meanings = meanings[0].whitened(meanings[1]) if meanings else self._factors[:, :0]
+        self.row_bytes = (3 if meanings else 2) * np.dtype(np.float32).itemsize * max(1, len(factors))
+        self._room = room // self.row_bytes
         self._place: dict[str, int] = {}
-        nothing = np.zeros((0, len(factors)), dtype=np.float32)
-        self._kept = Look(nothing, nothing, [])
+        self._kept = self._blank(0, [])
         self._lock = Lock()
+
+    def _blank(self, rated: int, keys: list[str]) -> Look:
+        return Look.blank(rated, len(self._factors), meanings=self._space is not None, keys=keys)
 
     def lacks(self, keys: Iterable[str]) -> set[str]:
         """Return those of the papers whose texts must be given to look at them."""
@@ -53,11 +63,9 @@ class Likeness:
         known = list(dict.fromkeys(each.key for each in rated if each.key not in new))
         rows, kept = [place[key] for key in known], self._kept
         self._keep(found, [row for row, each in enumerate(new.values()) if each.shared])
-        both = Look(
-            np.concatenate([kept.text[rows], found.text]),
-            np.concatenate([kept.coread[rows], found.coread]),
-            [*known, *found.keys],
-        )
+        both = self._blank(len(known) + len(new), [*known, *found.keys])
+        both.put(slice(len(known)), kept, rows)
+        both.put(slice(len(known), None), found, slice(None))
         at = {key: row for row, key in enumerate(both.keys)}
         return [at[each.key] for each in rated], both
 
@@ -65,25 +73,16 @@ class Likeness:
         for each in rated:
             if each.text is None:
                 raise LookupError(each.key)
-        shape = len(rated), len(self._factors)
-        found = Look(np.zeros(shape, np.float32), np.zeros(shape, np.float32), [each.key for each in rated])
+        found = self._blank(len(rated), [each.key for each in rated])
         for first in range(0, len(rated), _AT_ONCE):
             some, rows = rated[first : first + _AT_ONCE], slice(first, first + _AT_ONCE)
             text = self._text([_split(each.text or "") for each in some])
             found.text[rows] = _coarse(text)
-            found.coread[rows] = _coarse(self._coread(some, text))
-        return found
-
-    def _coread(self, rated: Sequence[Rated], text: Rows) -> Rows:
-        """Return (rated, papers), cosines of factors: in 64 bits, or they would depend on how many come at once."""
-        own = np.zeros((len(rated), self._factors.shape[1]))
-        for row, each in zip(own, rated, strict=True):
-            if each.factors is not None and each.factors.shape == row.shape:
-                row[:] = each.factors
-        cosines = np.clip(finite(finite(own) @ self._factors.T), -1.0, 1.0)
-        # the same work under two names must not be two things to those who like it
-        twins = (text >= TWIN) & (cosines != 0)
-        found: Rows = np.where(twins, np.maximum(cosines, text), cosines)
+            own = stacked([each.factors for each in some], self._factors.shape[1]).astype(np.float64)
+            found.coread[rows] = _coarse(_near(own, self._factors, text))
+            if self._space is not None:
+                meant = self._space.whitened(stacked([each.meaning for each in some], self._space.dimensions))
+                found.semantic[rows] = _coarse(_near(meant, self._meanings, text))
         return found
 
     def _keep(self, found: Look, shared: Sequence[int]) -> None:
@@ -93,18 +92,23 @@ class Likeness:
             rows = [row for row in shared if found.keys[row] not in self._place][: self._room - first]
             last = first + len(rows)
             if last > len(kept.text):  # whoever still uses the old rows keeps them
-                size = min(self._room, max(2 * last, 256)), len(self._factors)
-                kept = Look(np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32), list(kept.keys))
-                kept.text[:first], kept.coread[:first] = self._kept.text[:first], self._kept.coread[:first]
-            kept.text[first:last], kept.coread[first:last] = found.text[rows], found.coread[rows]
+                kept = self._blank(min(self._room, max(2 * last, 256)), list(kept.keys))
+                kept.put(slice(first), self._kept, slice(first))
+            kept.put(slice(first, last), found, rows)
             kept.keys.extend(found.keys[row] for row in rows)
             self._kept = kept
             self._place.update({found.keys[row]: first + number for number, row in enumerate(rows)})
 
 
-def row_bytes(papers: int) -> int:
-    """Return what a rated paper's row takes."""
-    return 2 * np.dtype(np.float32).itemsize * max(1, papers)
+def _near(own: NDArray[np.float64], pool: NDArray[np.float64], text: Rows) -> Rows:
+    """Return (rated, papers), products of directions: in 64 bits, or they would depend on how many come at once.
+
+    The same work under two names must not be two things to those who like it.
+    """
+    products = np.clip(finite(own @ pool.T), -1.0, 1.0)
+    twins = (text >= TWIN) & (products != 0)
+    found: Rows = np.where(twins, np.maximum(products, text), products)
+    return found
 
 
 def _coarse(cosines: Rows) -> Rows:

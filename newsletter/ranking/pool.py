@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.likeness import Likeness
+from newsletter.ranking.likeness import TWIN, Likeness
+from newsletter.ranking.meaning import Space
 from newsletter.ranking.statistics import Statistics, Vector, statistics
 from newsletter.ranking.terms import Text, count, term
 from newsletter.ranking.text import STOP, every_word, name_key, stem
-from newsletter.ranking.types import Document, Interest, Rows, finite
+from newsletter.ranking.types import Document, Interest, Rows, stacked
 
 Mask = NDArray[np.bool_]
 Kind = Literal["interest", "author", "category"]
@@ -21,6 +22,7 @@ _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
 _MOST_COMPARED = 2_000  # papers whose likeness to each other is kept
+_TWINS_KEPT = 5_000  # papers
 _ROOM = 40 * 2**20
 _KEPT_BYTES, _LEAST_KEPT = 16 * 2**20, 200  # of answers
 _ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # for each paper
@@ -44,12 +46,20 @@ class Pool:
     Papers stand in the order hottest first, then by id, so that equal scores always end the same way.
 
     :param archive: says which terms are common; without one the papers themselves do.
+    :param space: how their embeddings are compared, where there are any.
     :param room: bytes for what is known of rated papers.
     :ivar likeness: of the papers to those that readers rated.
+    :ivar twins: by column, the columns of the papers that are as good as the same, itself among them.
     :ivar common: by paper, its cosine with the average paper of the archive: what says little about anybody.
     """
 
-    def __init__(self, documents: Sequence[Document], archive: Statistics | None = None, room: int = _ROOM) -> None:
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        archive: Statistics | None = None,
+        space: Space | None = None,
+        room: int = _ROOM,
+    ) -> None:
         self.documents = sorted(documents, key=lambda document: (-document.trend, document.id))
         self.ids = np.array([document.id for document in self.documents], dtype=np.int64)
         self.trend = np.array([document.trend for document in self.documents], dtype=np.float64)
@@ -67,9 +77,13 @@ class Pool:
         self._papers_with = sparse.csr_array(self.matrix.T.tocsr())
         common = self.matrix @ self._archive.average_over(self._columns) * self._archive.certainty
         self.common: Rows = common.astype(np.float32)
-        self.likeness = Likeness(self._cosines, _factors(self.documents), room)
+        factors = stacked([each.factors for each in self.documents], _dimensions(self.documents))
+        meanings = stacked([each.meaning for each in self.documents], space.dimensions) if space else None
+        known = (space, meanings) if space and meanings is not None and meanings.any() else None
+        self.likeness = Likeness(self._cosines, factors, known, room)
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
+        self.twins = lru_cache(maxsize=_TWINS_KEPT)(self._twins)
 
     @property
     def is_small(self) -> bool:
@@ -83,6 +97,11 @@ class Pool:
         some, place = np.unique(columns, return_inverse=True)
         near: Rows = (self.matrix[some] @ self.matrix[some].T).toarray().astype(np.float32)
         return near, place.reshape(columns.shape)
+
+    def _twins(self, column: int) -> frozenset[int]:
+        """Return the columns of the papers that are as good as the same as one."""
+        near = self._alike[column] if self.is_small else (self.matrix[[column]] @ self._papers_with).toarray()[0]
+        return frozenset(np.flatnonzero(near >= TWIN).tolist())
 
     @cached_property
     def _alike(self) -> Rows:
@@ -150,14 +169,8 @@ class Pool:
         return [int(paper) for paper in self._papers_with.indices[rarest]]
 
 
-def _factors(documents: Sequence[Document]) -> Rows:
-    """Return (papers, dimensions); what has none, or of another size, is like nothing."""
-    size = max((len(each.factors) for each in documents if each.factors is not None), default=0)
-    found = np.zeros((len(documents), size), dtype=np.float32)
-    for row, each in zip(found, documents, strict=True):
-        if each.factors is not None and len(each.factors) == size:
-            row[:] = finite(each.factors)
-    return found
+def _dimensions(documents: Sequence[Document]) -> int:
+    return max((len(each.factors) for each in documents if each.factors is not None), default=0)
 
 
 def _columns(holds: Mask) -> frozenset[int]:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2
+from sys import maxsize
 
 import numpy as np
 from numpy.typing import NDArray
 
 _DRAWS = 1_000
 _COVERED = 0.95
+_LIKES = (("no likes", 0, 0), ("1 or 2 likes", 1, 2), ("3 to 9 likes", 3, 9), ("10 likes or more", 10, maxsize))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Outcome:
     :ivar asked: how many papers they want.
     :ivar repeated: how many of the picks they had been given on an earlier day.
     :ivar alike: the mean cosine of two picks; 0 for fewer than two.
+    :ivar likes: of how many papers they had said something good by then.
     """
 
     reader: int
@@ -28,6 +31,7 @@ class Outcome:
     asked: int = 10
     repeated: int = 0
     alike: float = 0.0
+    likes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,12 @@ def figure(outcomes: Sequence[Outcome], of: Callable[[Outcome], float]) -> Figur
     Percentile bootstrap (Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13).
     """
     return _interval([of(each) for each in outcomes], outcomes)
+
+
+def by_likes(outcomes: Sequence[Outcome], of: Callable[[Outcome], float]) -> dict[str, Figure]:
+    """Return the mean for readers who had liked as many papers; groups without any are left out."""
+    groups = {name: [each for each in outcomes if least <= each.likes <= most] for name, least, most in _LIKES}
+    return {name: figure(found, of) for name, found in groups.items() if found}
 
 
 def difference(one: Sequence[Outcome], other: Sequence[Outcome], of: Callable[[Outcome], float]) -> Figure:

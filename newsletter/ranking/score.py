@@ -11,16 +11,16 @@ from scipy import sparse
 
 from newsletter.ranking.pool import Kind, Mask, Pool
 from newsletter.ranking.statistics import Vector
-from newsletter.ranking.taste import taste
-from newsletter.ranking.types import Interest, Look, Wish
+from newsletter.ranking.taste import Taste, taste
+from newsletter.ranking.types import Interest, Look, Parts, Wish
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
-_WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
+WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
 _OWN_WORDS, _MANY_LIKES = 1.0, 30.0  # the more a reader likes, the less their keywords are needed
 _STRONG = 3.0  # standard deviations above the day's papers, as good as a weak match of a keyword
 _NOTHING = 1e-6  # what is left when likes and dislikes cancel out is noise
 _COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
-_DISLIKED = _WEAK / (_SURE - _COMMON)
+_DISLIKED = WEAK / (_SURE - _COMMON)
 _T = TypeVar("_T", bound=Hashable)
 _Feature = tuple[Kind, str | Interest]
 
@@ -33,6 +33,8 @@ class Scores:
         -inf where the paper must not be sent.
     :ivar named: (readers, papers), what of it their own words make, before it is measured by their best match.
     :ivar liked: the same of what they like, and `disliked` of what they do not.
+    :ivar taste: what `liked` is made of.
+    :ivar trend: (papers,).
     :ivar wishes: (readers, features), what each reader asked for.
     :ivar matches: (features, papers), how well each paper answers.
     :ivar held: by feature, the columns of the papers that plainly hold what was asked for.
@@ -45,12 +47,25 @@ class Scores:
     named: Vector
     liked: Vector
     disliked: Vector
+    taste: Taste
+    trend: Vector
     wishes: sparse.csr_array
     matches: Vector
     held: list[frozenset[int]]
     labels: list[str]
     likes: sparse.csr_array
     look: Look
+
+    def parts(self, readers: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Parts]:
+        """Return what some papers' scores are made of, each for one reader."""
+        by = self.taste
+        rows = np.empty((len(Parts._fields), len(columns)))
+        for row, values in zip(rows, (self.named, self.liked, self.disliked), strict=False):
+            row[:] = values[readers, columns]
+        rows[3] = self.trend[columns]
+        for row, values_ in zip(rows[4:], (by.text, by.coread, by.semantic), strict=True):
+            row[:] = values_[readers, columns]
+        return list(map(Parts._make, rows.T.round(3).tolist()))
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
@@ -72,7 +87,8 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     likes, dislikes, look = _said(pool, wishes)
     count = likes.sum(axis=1)
     fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
-    liked = _WEAK / _STRONG * np.maximum(taste(likes, look, pool.common), 0.0)
+    tasted = taste(likes, look, pool.common)
+    liked = WEAK / _STRONG * np.maximum(tasted.both, 0.0)
     named, disliked = (wanted @ matches) * fading[:, None], _disliked(dislikes, look)
     relevance = _relative(named + liked - disliked)
     wants = ((np.diff(wanted.indptr) > 0) | (count > 0))[:, None]
@@ -80,7 +96,8 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     values[_barred(pool, wishes)] = -np.inf
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    return Scores(values, named, liked, disliked, wanted, matches, [each.held for each in answers], labels, likes, look)
+    held = [each.held for each in answers]
+    return Scores(values, named, liked, disliked, tasted, pool.trend, wanted, matches, held, labels, likes, look)
 
 
 def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
@@ -130,8 +147,8 @@ def _relative(relevance: Vector) -> Vector:
 
     What is disliked is measured by the same yardstick for everybody, or a good match would excuse it.
     """
-    best = relevance.max(axis=1, initial=_WEAK, keepdims=True)
-    scaled: Vector = relevance / np.where(relevance < 0, _WEAK, best)
+    best = relevance.max(axis=1, initial=WEAK, keepdims=True)
+    scaled: Vector = relevance / np.where(relevance < 0, WEAK, best)
     return scaled
 
 

@@ -1,22 +1,24 @@
 """From scores to picks, each with its reason. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from newsletter.ranking.diversity import diverse, fair, looked_at
-from newsletter.ranking.likeness import row_bytes
+from newsletter.ranking.diversity import diverse, fair, looked_at, make_room
+from newsletter.ranking.outside import outside
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import Scores, score
 from newsletter.ranking.statistics import Vector
-from newsletter.ranking.types import Pick, Wish
+from newsletter.ranking.types import Likened, Pick, Wish
 
 _MAX_MATCHED = 3
 _ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
 _NEVER, _LOWEST = float("-inf"), -1e9
 _COMPARED, _COMPARED_OF_MANY = 2_000, 20  # readers, whose candidates are compared with each other at once
 _ROWS_BYTES = 48 * 2**20
+_UNLIKE = Likened()
 _TIE = 5e-7  # less than half the last decimal of a value
 
 
@@ -33,7 +35,10 @@ def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
 
 def _parts(pool: Pool, wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
     """Yield readers in runs whose rated papers, each against the whole pool, take some memory at most."""
-    most, first = max(1, _ROWS_BYTES // row_bytes(len(pool))), 0
+    most, first = max(1, _ROWS_BYTES // pool.likeness.row_bytes), 0
+    if sum([len(wish.interests.rated) for wish in wishes]) <= most:
+        yield wishes
+        return
     keys: set[str] = set()
     for number, wish in enumerate(wishes):
         theirs = {each.key for each in wish.interests.rated}
@@ -51,24 +56,25 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     values = np.where(np.maximum(scores.values, 0.0) < bars, _NEVER, scores.values)
     reasons = _Reasons(scores, wishes)
     # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
-    chosen = [
-        [
-            (column, max(0.0, float(values[reader, column])))
-            for column in fair(pool, columns, wishes[reader].limit, reasons.held(reader), values[reader])
-        ]
-        for reader, columns in enumerate(_diverse(pool, values, [wish.limit for wish in wishes]))
-    ]
-    ids = pool.ids.tolist()
-    resembled = reasons.resembled([[column for column, _ in each] for each in chosen])
-    return [
-        tuple(
-            [
-                Pick(ids[column], value, matched, *next(resembled))
-                for (column, value), matched in zip(theirs, reasons.matched(reader, theirs), strict=True)
-            ]
-        )
-        for reader, theirs in enumerate(chosen)
-    ]
+    chosen, strange = [], []
+    for reader, best in enumerate(_diverse(pool, values, [wish.limit for wish in wishes])):
+        wish, held = wishes[reader], reasons.held(reader)
+        theirs = fair(pool, best, wish.limit, held, values[reader])
+        stranger = outside(pool, scores, reader, theirs, held) if wish.outside else None
+        chosen.append(theirs if stranger is None else make_room(theirs, wish.limit, held, stranger))
+        strange += [column == stranger for column in chosen[-1]]
+    many = [len(each) for each in chosen]
+    readers, columns = np.repeat(np.arange(len(chosen)), many), np.array(list(chain(*chosen)), dtype=np.int64)
+    picks = zip(
+        pool.ids[columns].tolist(),
+        np.maximum(scores.values[readers, columns], 0.0).tolist(),
+        scores.parts(readers, columns),
+        chain.from_iterable([reasons.matched(reader, theirs) for reader, theirs in enumerate(chosen)]),
+        reasons.resembled(readers, columns),
+        strange,
+        strict=True,
+    )
+    return [tuple(map(Pick._make, islice(picks, number))) for number in many]
 
 
 def _diverse(pool: Pool, values: Vector, limits: Sequence[int]) -> list[list[int]]:
@@ -124,23 +130,22 @@ class _Reasons:
         """Return for each thing that a reader asked for which papers hold it."""
         return [self._scores.held[each] for each in self._wanted[self._starts[reader] : self._starts[reader + 1]]]
 
-    def matched(self, reader: int, chosen: Iterable[tuple[int, float]]) -> list[tuple[str, ...]]:
+    def matched(self, reader: int, columns: Sequence[int]) -> list[tuple[str, ...]]:
         """Return for each of these papers what a reader asked for that it holds, what it answers best first."""
-        columns = [column for column, _ in chosen]
         among, hits = frozenset(columns), dict[int, list[int]]()
         for feature in self._wanted[self._starts[reader] : self._starts[reader + 1]]:
             for column in among & self._scores.held[feature]:
                 hits.setdefault(column, []).append(feature)
         return [self._named(hits[column], column) if column in hits else () for column in columns]
 
-    def resembled(self, chosen: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[str, ...], bool]]:
-        """Yield for each of these papers, by reader, the title of the liked one that speaks most for it, if any.
+    def resembled(self, readers: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Likened]:
+        """Return for each of these papers the title of the liked one that speaks most for it, if any.
 
         And whether that one was only clicked.
+
+        :param readers: by pick, whose it is, in rising order.
         """
         likes, look = self._scores.likes, self._scores.look
-        readers = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
-        columns = np.array([column for each in chosen for column in each], dtype=np.int64)
         many = np.diff(likes.indptr)[readers]
         ends, pick = np.cumsum(many), np.repeat(np.arange(len(readers)), many)
         like = np.arange(len(pick)) + np.repeat(likes.indptr[readers] - (ends - many), many)
@@ -153,16 +158,18 @@ class _Reasons:
         clicked = (likes.data[like[hits]] < 1).tolist()
         for number, row, half in zip(pick[hits].tolist(), likes.indices[like[hits]].tolist(), clicked, strict=True):
             found.setdefault(number, []).append((look.keys[row], half))
-        for number, reader in enumerate(readers.tolist()):
-            yield self._title(reader, found[number]) if number in found else ((), False)
+        titles = [_UNLIKE] * len(readers)
+        for number, keys in found.items():
+            titles[number] = self._title(int(readers[number]), keys)
+        return titles
 
-    def _title(self, reader: int, keys: Sequence[tuple[str, bool]]) -> tuple[tuple[str, ...], bool]:
+    def _title(self, reader: int, keys: Sequence[tuple[str, bool]]) -> Likened:
         """Return a liked paper's title as this reader knows it; of several that speak alike the first one's."""
         if reader not in self._titles:
             self._titles = {reader: {each.key: each.label for each in self._wishes[reader].interests.rated}}
         titles = self._titles[reader]
         title, clicked = min([(titles[key], clicked) for key, clicked in keys])
-        return (title,), clicked
+        return Likened(title, clicked=clicked)
 
     def _named(self, features: list[int], column: int) -> tuple[str, ...]:
         labels = self._scores.labels

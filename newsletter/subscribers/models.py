@@ -60,6 +60,7 @@ class Subscriber(SQLModel, table=True):
     language: str = "en"
     tracking: bool = True
     source_news: bool = False
+    outside: bool = False
     paused_from: date | None = None
     paused_until: date | None = None
     links_since: datetime | None = Field(default=None, sa_type=UTCDateTime)

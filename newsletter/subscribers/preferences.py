@@ -113,6 +113,7 @@ class Preferences(BaseModel):
     :ivar tracking: whether opens and clicks of their mails may be counted, as far as the installation counts any.
     :ivar source_news: whether to be told, in a line of mail, when a source had nothing or did not answer; on a
         day without any paper that line is the mail.
+    :ivar outside: whether one of the papers may be from outside their topics, and say so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,6 +133,7 @@ class Preferences(BaseModel):
     language: Literal["en", "de"] = "en"
     tracking: bool = True
     source_news: bool = False
+    outside: bool = False
 
     @model_validator(mode="after")
     def _has_days(self) -> "Preferences":

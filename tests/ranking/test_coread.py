@@ -19,6 +19,11 @@ TEXTS = [
 ARCHIVE = statistics(count(TEXTS))
 
 
+def nothing(new: int, liked: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is known of meanings without an embedder."""
+    return np.zeros((new, 0), dtype=np.float32), np.zeros((liked, 0), dtype=np.float32)
+
+
 def likes(readers: int = 60, seed: int = 1) -> NDArray[np.int64]:
     chance, half = random.Random(seed), PAPERS // 2
     return np.array(
@@ -48,11 +53,23 @@ def test_a_new_paper_stands_with_the_liked_ones_that_it_is_like() -> None:
     _, matrix = coread.who_likes_what(likes())
     known = coread.factors(matrix, 8)
     new = [("On enzymes", "how they fold"), ("Web tools", "for agents"), ("Knots", "in four dimensions"), ("", "")]
-    found = coread.placed(ARCHIVE, new, TEXTS, known, matrix)
+    found = coread.placed(ARCHIVE, new, TEXTS, known, matrix, nothing(len(new), PAPERS))
     alike = found @ known.T
     assert alike[0, :20].mean() > 0.3 > alike[0, 20:].mean()
     assert alike[1, 20:].mean() > 0.3 > alike[1, :20].mean()
     assert found[2:].any() == np.False_, "nobody calls for what is like nothing"
+
+
+def test_a_new_paper_stands_where_its_meaning_does_even_if_it_has_no_word_in_common() -> None:
+    _, matrix = coread.who_likes_what(likes())
+    known = coread.factors(matrix, 8)
+    one, other = np.eye(2, dtype=np.float32)
+    new, meant = [("Chaperones", ""), ("Browsers", ""), ("Unknown", "")], np.array([one, other, one * 0])
+    liked = np.array([one] * (PAPERS // 2) + [other] * (PAPERS // 2))
+    alike = coread.placed(ARCHIVE, new, TEXTS, known, matrix, (meant, liked)) @ known.T
+    assert alike[0, :20].mean() > 0.3 > abs(alike[0, 20:]).mean()
+    assert alike[1, 20:].mean() > 0.3 > abs(alike[1, :20]).mean()
+    assert not alike[2].any()
 
 
 def test_nothing_to_learn_from_gives_nothing_and_no_error() -> None:
@@ -61,8 +78,16 @@ def test_nothing_to_learn_from_gives_nothing_and_no_error() -> None:
     assert not coread.enough(matrix)
     one = sparse.csr_array(np.ones((1, 1)))
     assert coread.factors(one).shape == (1, 0)
-    assert coread.placed(ARCHIVE, [("a", "b")], [("Proteins", "")], coread.factors(one), one).shape == (1, 0)
-    assert coread.placed(ARCHIVE, [], TEXTS, np.zeros((PAPERS, 3), np.float32), sparse.csr_array((0, PAPERS))).size == 0
+    assert coread.placed(ARCHIVE, [("a", "b")], [("Proteins", "")], coread.factors(one), one, nothing(1, 1)).shape == (
+        1,
+        0,
+    )
+    assert (
+        coread.placed(
+            ARCHIVE, [], TEXTS, np.zeros((PAPERS, 3), np.float32), sparse.csr_array((0, PAPERS)), nothing(0, PAPERS)
+        ).size
+        == 0
+    )
     assert coread.enough(coread.who_likes_what(likes(300))[1]) is False
     wide = sparse.csr_array(np.ones((300, 50)))
     assert coread.enough(wide)

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from newsletter.ranking import likeness
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.types import Document, Interests, Rated, Wish
@@ -41,7 +40,7 @@ def test_a_paper_that_was_looked_at_needs_no_text_any_more() -> None:
 
 
 def test_what_there_is_no_room_for_is_looked_at_each_time() -> None:
-    pool = Pool(POOL, room=3 * likeness.row_bytes(len(POOL)))
+    pool = Pool(POOL, room=3 * Pool(POOL).likeness.row_bytes)
     rated = [Rated(f"Enzymes {n}", f"Enzymes {n}\nfold", 1.0, f"#{n}", shared=True) for n in range(7)]
     everything = picks(pool, *rated)
     assert pool.likeness.lacks(each.key for each in rated) == {each.key for each in rated[3:]}
@@ -64,7 +63,7 @@ def test_factors_that_make_no_sense_count_for_nothing(factors: np.ndarray) -> No
 
 
 def test_several_may_look_at_once() -> None:
-    pool, alone = Pool(POOL, room=50 * likeness.row_bytes(len(POOL))), Pool(POOL)
+    pool, alone = Pool(POOL, room=50 * Pool(POOL).likeness.row_bytes), Pool(POOL)
     rated = [Rated(f"On enzymes {n}", f"On enzymes {n}\n", 1.0, f"#{n}", shared=True) for n in range(100)]
     batches = [tuple(rated[first : first + 40]) for first in range(60)]
     with ThreadPoolExecutor(8) as threads:

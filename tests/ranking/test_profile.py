@@ -8,7 +8,7 @@ from samples import HOSTILE
 
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
-from newsletter.ranking.types import Document, Interest, Interests, Pick, Rated, Wish
+from newsletter.ranking.types import Document, Interest, Interests, Likened, Pick, Rated, Wish
 
 PROTEINS = Document(1, "Diffusion models for protein design", "We denoise backbones of enzymes.", trend=0.2)
 AGENTS = Document(2, "A benchmark for language agents", "LLMs use tools on the web.", trend=0.9)
@@ -35,9 +35,9 @@ def unliked(rated: Rated) -> Rated:
 
 def test_what_is_like_a_liked_paper_comes_first_and_names_it() -> None:
     first, *others = picks(ENZYMES)
-    assert (first.paper_id, first.matched, first.resembles) == (1, (), ("Enzymes by diffusion",))
+    assert (first.paper_id, first.matched, first.like.title) == (1, (), "Enzymes by diffusion")
     assert first.score > 0.75
-    assert [(pick.paper_id, pick.resembles) for pick in others] == [(2, ()), (4, ()), (3, ()), (5, ())]
+    assert [(pick.paper_id, pick.like.title) for pick in others] == [(2, None), (4, None), (3, None), (5, None)]
     assert ids(ENZYMES, LAUNDRY)[:2] in ([1, 3], [3, 1])
 
 
@@ -52,7 +52,9 @@ def test_what_is_like_a_disliked_paper_sinks_below_what_is_unrelated_and_cold() 
     assert ids(unliked(ENZYMES), papers=papers) == [2, 4, 3, 5, 1]
     assert ids(unliked(ENZYMES), papers=papers, keywords=("tools",)) == [2, 4, 3, 5, 1]
     assert ids(unliked(ENZYMES), papers=papers, keywords=("graphs",)) == [5, 2, 4, 3, 1]
-    assert picks(unliked(ENZYMES), papers=papers)[-1] == Pick(1, 0.0)
+    last = picks(unliked(ENZYMES), papers=papers)[-1]
+    assert (last.paper_id, last.score, last.like) == (1, 0.0, Likened())
+    assert last.parts.disliked > 0
 
 
 def test_dislikes_leave_the_scores_of_unrelated_papers_alone() -> None:
@@ -64,15 +66,16 @@ def test_dislikes_leave_the_scores_of_unrelated_papers_alone() -> None:
 def test_of_several_liked_papers_the_one_that_speaks_most_for_it_is_named() -> None:
     same = "Protein design, diffusion models, enzymes."
     weak, strong = Rated("Weak", same, 1.0), Rated("Strong", same, 2.0)
-    assert picks(weak, strong)[0].resembles == picks(strong, weak)[0].resembles == ("Strong",)
+    assert picks(weak, strong)[0].like.title == picks(strong, weak)[0].like.title == "Strong"
     b, a = Rated("B", same, 1.0), Rated("A", same, 1.0)
-    assert picks(b, a)[0].resembles == ("A",)
+    assert picks(b, a)[0].like.title == "A"
 
 
 def test_disliked_paper_is_never_named() -> None:
-    assert not any(pick.resembles for pick in picks(unliked(ENZYMES), unliked(LAUNDRY)))
+    assert not any(pick.like.title for pick in picks(unliked(ENZYMES), unliked(LAUNDRY)))
     overruled = [ENZYMES, replace(ENZYMES, label="Another", weight=-3.0)]
-    assert picks(*overruled)[-1] == Pick(1, 0.0)
+    last = picks(*overruled)[-1]
+    assert (last.paper_id, last.score, last.like) == (1, 0.0, Likened())
 
 
 def test_like_and_dislike_of_the_same_paper_cancel_out() -> None:

@@ -3,11 +3,12 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from newsletter.ranking.diversity import is_twin
-from newsletter.ranking.pool import Pool
+from newsletter.ranking import pool as ranking_pool
+from newsletter.ranking.meaning import Space
 from newsletter.ranking.score import score
 from newsletter.ranking.select import select
 from newsletter.ranking.terms import count
@@ -34,17 +35,35 @@ _text = st.one_of(_phrase, st.text(max_size=20))
 _names = st.lists(st.sampled_from(("Ada Example", "J. Smith", "j smith", "山田", "cs.CL", "")), max_size=3).map(tuple)
 
 
+_meaning = st.sampled_from((None, (1, 0, 0), (0.6, 0.8, 0), (0, 0, -1), (float("nan"), 1, 0), (1, 1))).map(
+    lambda numbers: None if numbers is None else np.array(numbers, dtype=np.float32)
+)
+SPACE = Space(np.zeros(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+
+
+def Pool(papers: list[Document]) -> ranking_pool.Pool:
+    return ranking_pool.Pool(papers, None, SPACE)
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> list[Document]:
     ids = draw(st.lists(st.integers(1, 1_000), unique=True, max_size=8))
     return [
-        Document(id_, draw(_text), draw(_text), draw(_names), draw(_names), draw(st.sampled_from((0.0, 0.3, 0.5, 1.0))))
+        Document(
+            id_,
+            draw(_text),
+            draw(_text),
+            draw(_names),
+            draw(_names),
+            draw(st.sampled_from((0.0, 0.3, 0.5, 1.0))),
+            meaning=draw(_meaning),
+        )
         for id_ in ids
     ]
 
 
 _ratings = st.lists(
-    st.builds(Rated, _text, _text, st.sampled_from((1.0, 0.5, -0.5, -1.0))),
+    st.builds(Rated, _text, _text, st.sampled_from((1.0, 0.5, -0.5, -1.0)), meaning=_meaning),
     max_size=4,
 ).map(tuple)
 
@@ -98,10 +117,10 @@ def test_picks_are_what_the_reader_may_see_and_of_twins_only_one(papers: list[Do
         assert all(_twins(pool, picked, each) for each in allowed - picked)
 
 
-def _twins(pool: Pool, picked: set[int], paper_id: int) -> bool:
+def _twins(pool: ranking_pool.Pool, picked: set[int], paper_id: int) -> bool:
     """Say whether a paper is as good as the same as one that is picked."""
     place = {int(id_): column for column, id_ in enumerate(pool.ids)}
-    return is_twin(pool, place[paper_id], [place[each] for each in picked])
+    return bool(pool.twins(place[paper_id]) & {place[each] for each in picked})
 
 
 @given(documents(), wishes())
@@ -173,7 +192,7 @@ def _ranked(papers: list[Document], wish: Wish, *rated: Rated) -> dict[int, tupl
 
 
 def _rating(paper: Document, weight: float) -> Rated:
-    return Rated(paper.title, paper.title + "\n" + paper.body, weight)
+    return Rated(paper.title, paper.title + "\n" + paper.body, weight, meaning=paper.meaning)
 
 
 @given(documents(), wishes(), st.data())
@@ -193,8 +212,7 @@ def test_like_never_lowers_what_is_just_like_it_and_a_dislike_never_raises_it(
 
 
 @given(documents(), wishes())
-def test_pick_resembles_at_most_one_paper_and_one_that_was_liked(papers: list[Document], wish: Wish) -> None:
+def test_pick_is_like_no_paper_or_one_that_was_liked(papers: list[Document], wish: Wish) -> None:
     liked = {each.label for each in wish.interests.rated if each.weight > 0}
     for pick in select(Pool(papers), [wish])[0]:
-        assert len(pick.resembles) <= 1
-        assert set(pick.resembles) <= liked
+        assert pick.like.title is None or pick.like.title in liked

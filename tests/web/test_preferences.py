@@ -40,7 +40,11 @@ ALL: Fields = {
     "language": "de",
     "tracking": "no",
     "source_news": "yes",
+    "outside": "yes",
 }
+
+
+BOXES = ("source_news", "outside")
 
 
 class Form(HTMLParser):
@@ -152,12 +156,13 @@ def test_every_field_goes_from_the_form_to_the_database_and_back(app_on_both: Ap
         "max_papers": 50,
         "tracking": False,
         "source_news": True,
+        "outside": True,
     }
     page = both.get(f"{path}?saved={number}")
     again = Form(page.text, path).values
     for name, value in ALL.items():
-        assert again[name] == ([value] if isinstance(value, str) else value) or name == "source_news"
-    assert again["source_news"] == ["no", "yes"], "a box that is ticked comes after its no"
+        assert again[name] == ([value] if isinstance(value, str) else value) or name in BOXES
+    assert [again[name] for name in BOXES] == [["no", "yes"]] * 2, "a box that is ticked comes after its no"
     assert saved(both.post(path, data=again)) == 0, "who saves an untouched form changes nothing"
     assert wishes(app_on_both, id_) == kept
     assert len(changes(app_on_both)) == 1

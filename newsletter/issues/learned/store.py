@@ -11,14 +11,22 @@ from numpy.typing import NDArray
 from sqlmodel import Session, col, select
 
 from newsletter.db import chunks, insert
-from newsletter.issues.learned.models import CoreadModel, PaperFactors, TextStatistics
+from newsletter.issues.learned.models import (
+    CoreadModel,
+    EmbeddingSpace,
+    Learnt,
+    PaperEmbedding,
+    PaperFactors,
+    TextStatistics,
+)
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers import store as papers
 from newsletter.papers.models import Paper
 from newsletter.ranking.coread import Factors
+from newsletter.ranking.meaning import Space
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.statistics import Statistics
-from newsletter.ranking.types import Rated
+from newsletter.ranking.types import NOWHERE, Place, Rated
 from newsletter.subscribers.models import State, Subscriber
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import Rating, Said
@@ -41,15 +49,18 @@ class Ratings:
 NO_RATINGS = Ratings()
 
 
-def newest(session: Session) -> tuple[int | None, int | None]:
-    """Return the ids of the newest text statistics, and of the co-reading model that was learnt with them, if any."""
+def newest(session: Session) -> Learnt:
+    """Return the newest text statistics, and what was learnt with them."""
     made = sa.select(col(TextStatistics.id), col(TextStatistics.made_at)).order_by(col(TextStatistics.id).desc())
     last = session.execute(made.limit(1)).first()
     if last is None:
-        return None, None
+        return Learnt()
     # where the crowd has gone, what it liked once says nothing of today's papers
-    of = col(CoreadModel.made_at) == last.made_at
-    return last.id, session.scalar(sa.select(sa.func.max(col(CoreadModel.id))).where(of))
+    model, space_ = (
+        session.scalar(sa.select(sa.func.max(col(each.id))).where(col(each.made_at) == last.made_at))
+        for each in (CoreadModel, EmbeddingSpace)
+    )
+    return Learnt(last.id, model, space_)
 
 
 def made_at(session: Session) -> datetime | None:
@@ -80,6 +91,74 @@ def factors(
         for paper_id, packed in session.execute(statement):
             found[paper_id] = unpack(packed)
     return found
+
+
+def space(session: Session, id_: int | None) -> Space | None:
+    """Return how embeddings are compared, if that is still there."""
+    packed = session.scalar(sa.select(col(EmbeddingSpace.packed)).where(col(EmbeddingSpace.id) == id_)) if id_ else None
+    return Space.from_bytes(packed) if packed else None
+
+
+def embeddings(
+    session: Session, embedder: str, paper_ids: Collection[int], by: datetime | None = None
+) -> dict[int, NDArray[np.float32]]:
+    """Return what an embedder makes of papers, by paper; those it makes nothing of are left out.
+
+    :param by: see `factors`.
+    """
+    found: dict[int, NDArray[np.float32]] = {}
+    for chunk in chunks(sorted(paper_ids), _CHUNK):
+        statement = sa.select(col(PaperEmbedding.paper_id), col(PaperEmbedding.packed)).where(
+            col(PaperEmbedding.embedder) == embedder, col(PaperEmbedding.paper_id).in_(chunk)
+        )
+        if by is not None:
+            statement = statement.where(col(PaperEmbedding.embedded_at) <= by)
+        found.update({paper_id: unpack(packed) for paper_id, packed in session.execute(statement) if packed})
+    return found
+
+
+def places(
+    session: Session, learnt: Learnt, paper_ids: Collection[int], by: datetime | None = None
+) -> dict[int, Place]:
+    """Return where papers stand by what was learnt; those of which nothing is known are left out.
+
+    :param by: see `factors`.
+    """
+    coread, meant = factors(session, learnt.model_id, paper_ids, by), dict[int, NDArray[np.float32]]()
+    if learnt.space_id:
+        whose = sa.select(col(EmbeddingSpace.embedder)).where(col(EmbeddingSpace.id) == learnt.space_id)
+        if embedder := session.scalar(whose):
+            meant = embeddings(session, embedder, paper_ids, by)
+    return {each: Place(coread.get(each), meant.get(each)) for each in coread.keys() | meant.keys()}
+
+
+def not_embedded(session: Session, embedder: str, since: datetime, most: int) -> list[int]:
+    """Return papers that an embedder was not asked about, newest first: liked ones, and all listed since then."""
+    asked = sa.select(col(PaperEmbedding.paper_id)).where(
+        col(PaperEmbedding.embedder) == embedder, col(PaperEmbedding.paper_id) == col(Paper.id)
+    )
+    liked = sa.select(col(Rating.paper_id)).where(col(Rating.taken_back_at).is_(None), col(Rating.said).in_(_LIKES))
+    wanted = sa.or_(col(Paper.listed_at) >= since, col(Paper.id).in_(liked.where(col(Rating.paper_id).is_not(None))))
+    statement = sa.select(col(Paper.id)).where(wanted, col(Paper.same_as).is_(None), ~asked.exists())
+    return list(session.scalars(statement.order_by(col(Paper.listed_at).desc(), col(Paper.id).desc()).limit(most)))
+
+
+def keep_embeddings(session: Session, embedder: str, found: Mapping[int, NDArray[np.float32]], now: datetime) -> None:
+    """Write down what an embedder makes of papers, unless somebody else has just done so, or a paper is gone."""
+    there = set(session.scalars(sa.select(col(Paper.id)).where(col(Paper.id).in_(found))))
+    rows = [
+        {"embedder": embedder, "paper_id": paper_id, "packed": pack(row) if row.any() else b"", "embedded_at": now}
+        for paper_id, row in found.items()
+        if paper_id in there
+    ]
+    if rows:
+        statement = insert(session, PaperEmbedding).on_conflict_do_nothing(index_elements=["embedder", "paper_id"])
+        session.execute(statement, rows)
+
+
+def keep_space(session: Session, made: Space, embedder: str, papers_: int, now: datetime) -> None:
+    """Keep how embeddings are compared."""
+    session.add(EmbeddingSpace(made_at=now, embedder=embedder, papers=papers_, packed=made.to_bytes()))
 
 
 def keep_statistics(session: Session, made: Statistics, now: datetime) -> int:
@@ -166,16 +245,23 @@ def newest_ids(session: Session, listed_since: datetime, most: int) -> list[int]
     return list(session.scalars(statement.limit(most)))
 
 
-def drop_old(session: Session, opened_before: datetime) -> None:
+def drop_old(session: Session, opened_before: datetime, embedder: str) -> None:
     """Delete what is neither among the newest two nor kept by an issue that may still be sent.
 
     Two, since somebody may have read which was the newest, and write it down with an issue after this.
     """
-    for model, kept in ((TextStatistics, col(Issue.statistics_id)), (CoreadModel, col(Issue.model_id))):
+    for model, kept in (
+        (TextStatistics, col(Issue.statistics_id)),
+        (CoreadModel, col(Issue.model_id)),
+        (EmbeddingSpace, col(Issue.space_id)),
+    ):
         id_ = col(model.id)
         last = session.scalars(sa.select(id_).order_by(id_.desc()).limit(2)).all()
         in_use = sa.select(kept).where(col(Issue.opened_at) >= opened_before, kept.is_not(None))
         session.execute(sa.delete(model).where(id_.not_in(last), id_.not_in(in_use)))
+    if embedder:  # without one, what was said may be asked for again tomorrow
+        others = col(PaperEmbedding.embedder).not_in(sa.select(col(EmbeddingSpace.embedder)))
+        session.execute(sa.delete(PaperEmbedding).where(others, col(PaperEmbedding.embedder) != embedder))
 
 
 def liked_of(session: Session, issue: Issue) -> dict[int, frozenset[int]]:
@@ -195,7 +281,7 @@ def liked_of(session: Session, issue: Issue) -> dict[int, frozenset[int]]:
 def rated(
     session: Session,
     subscriber_ids: Sequence[int],
-    model_id: int | None,
+    learnt: Learnt,
     pool: Pool | None = None,
     *,
     by: datetime | None = None,
@@ -203,7 +289,7 @@ def rated(
 ) -> dict[int, Ratings]:
     """Return what readers said of papers, newest first.
 
-    :param model_id: the co-reading model of the pool that they are to be ranked in.
+    :param learnt: what the pool goes by that they are to be ranked in.
     :param pool: what it has looked at already is given without its text.
     :param by: when the issue was opened that they are ranked for: see `factors`.
     :param before: only what they had said by then.
@@ -213,14 +299,14 @@ def rated(
     keys = {_identity(each.key, each.title, each.text, each.paper_id) for each in words}
     lacking = pool.likeness.lacks(keys) if pool else keys
     ids = {each.paper_id for each in words if each.paper_id and (not each.title or f"#{each.paper_id}" in lacking)}
-    known, places = papers.by_ids(session, ids), factors(session, model_id, ids, by)
+    known, placed = papers.by_ids(session, ids), places(session, learnt, ids, by)
     seen: dict[Word, Rated] = {}  # many readers say the same of a paper
     for each in words:
         id_, weight = each.paper_id or 0, _WEIGHTS[Said(each.said)]
         if id_ and id_ not in known:
             seen[each] = Rated(each.title, None, weight, f"#{id_}", shared=True)
         else:
-            seen[each] = as_rated(each.key, each.title, each.text, known.get(id_), weight, places.get(id_))
+            seen[each] = as_rated(each.key, each.title, each.text, known.get(id_), weight, placed.get(id_, NOWHERE))
     return {
         who: Ratings(
             tuple([seen[each] for each in theirs]), frozenset([each.paper_id for each in theirs if each.paper_id])
@@ -235,14 +321,14 @@ def as_rated(
     text: str,
     paper: Paper | None,
     weight: float = 1.0,
-    placed: NDArray[np.float32] | None = None,
+    placed: Place = NOWHERE,
 ) -> Rated:
     """Return a paper as the ranker sees it; what we know of it beats what a reader pasted."""
     identity = _identity(key, title, text, paper.id if paper else None)
     if paper is None:
         return Rated(title, f"{title}\n{text}", weight, identity)
     text = paper.abstract or paper.summary
-    return Rated(title or paper.title, f"{paper.title}\n{text}", weight, identity, placed, shared=True)
+    return Rated(title or paper.title, f"{paper.title}\n{text}", weight, identity, *placed, shared=True)
 
 
 def _identity(key: str, title: str, text: str, paper_id: int | None) -> str:
