@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from newsletter.ranking.types import Document, Interest, Rows, stacked
 
 Mask = NDArray[np.bool_]
 Kind = Literal["interest", "author", "category"]
+Feature = tuple[Kind, str | Interest]
 _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
@@ -82,7 +84,8 @@ class Pool:
         known = (space, meanings) if space and meanings is not None and meanings.any() else None
         self.likeness = Likeness(self._cosines, factors, known, room)
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
-        self._answer = lru_cache(maxsize=max(_LEAST_KEPT, kept))(self._look)
+        self._most_answers = max(_LEAST_KEPT, kept)
+        self._answers: dict[Feature, Answer] = {}
         self.twins = lru_cache(maxsize=_TWINS_KEPT)(self._twins)
 
     @property
@@ -110,24 +113,43 @@ class Pool:
     def __len__(self) -> int:
         return len(self.documents)
 
-    def answer(self, kind: Kind, what: str | Interest) -> Answer:
-        """Return how well each paper answers one thing that readers ask for; what many ask for is looked at once."""
-        return self._answer(kind, what)
+    def answers(self, features: Sequence[Feature]) -> list[Answer]:
+        """Return how well each paper answers what readers ask for; what many ask for is looked at once."""
+        known = self._answers
+        new, most = [each for each in dict.fromkeys(features) if each not in known], self._most_answers
+        for first in range(0, len(new), most):
+            some = new[first : first + most]
+            known = known | dict(zip(some, self._looked_at(some), strict=True))  # somebody else may be reading
+        if new:
+            self._answers = dict(islice(known.items(), max(0, len(known) - most), None))
+        return [known[each] for each in features]
 
-    def _look(self, kind: Kind, what: str | Interest) -> Answer:
-        if isinstance(what, Interest):
-            held = [self.mentions(phrase) for phrase in what.phrases]
-            return Answer(self.match(what), _columns(np.any(held, axis=0)) if held else frozenset())
-        holds = self.written_by(what) if kind == "author" else self.filed_under(what)
+    def _looked_at(self, features: Sequence[Feature]) -> list[Answer]:
+        interests = [what for _, what in features if isinstance(what, Interest)]
+        matches = iter(self._matches(interests))
+        return [
+            Answer(next(matches), self._held(what)) if isinstance(what, Interest) else self._named(kind, what)
+            for kind, what in features
+        ]
+
+    def _held(self, interest: Interest) -> frozenset[int]:
+        return frozenset(chain.from_iterable(_columns(self.mentions(phrase)) for phrase in interest.phrases))
+
+    def _named(self, kind: Kind, name: str) -> Answer:
+        holds = self.written_by(name) if kind == "author" else self.filed_under(name)
         return Answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), _columns(holds))
 
-    def match(self, interest: Interest) -> Vector:
-        """Return the cosine of an interest with each paper, 0 to 1: its phrases' unit vectors, added up."""
-        phrases = self._archive.vectors(count([(phrase, "") for phrase in interest.phrases]))
-        vector = np.asarray(phrases.over(self._columns).sum(axis=0))
-        length = float(np.linalg.norm(vector)) or 1.0
-        cosines: Vector = np.minimum(self.matrix @ vector / length, 1.0)
-        return cosines
+    def _matches(self, interests: Sequence[Interest]) -> Vector:
+        """Return (interests, papers), cosines, 0 to 1: an interest is its phrases' unit vectors, added up."""
+        phrases = [(phrase, "") for interest in interests for phrase in interest.phrases]
+        vectors = self._archive.vectors(count(phrases)).over(self._columns)
+        starts = np.cumsum([0, *(len(each.phrases) for each in interests)])
+        whose = np.ones(len(phrases)), np.arange(len(phrases)), starts
+        summed = sparse.csr_array(sparse.csr_array(whose, shape=(len(interests), len(phrases))) @ vectors)
+        lengths = np.sqrt(summed.power(2).sum(axis=1))[:, None]
+        products = (summed @ self._papers_with).toarray()
+        cosines: Vector = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+        return np.minimum(cosines, 1.0)
 
     def _cosines(self, texts: Sequence[Text]) -> Rows:
         """Return (texts, papers), the cosines of texts with the papers."""

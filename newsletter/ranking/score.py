@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.pool import Kind, Mask, Pool
+from newsletter.ranking.pool import Feature, Pool
 from newsletter.ranking.statistics import Vector
 from newsletter.ranking.taste import Taste, taste
-from newsletter.ranking.types import Interest, Look, Parts, Wish
+from newsletter.ranking.types import Interest, Look, Parts, Wish, made
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
 WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
@@ -22,7 +22,6 @@ _NOTHING = 1e-6  # what is left when likes and dislikes cancel out is noise
 _COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
 _DISLIKED = WEAK / (_SURE - _COMMON)
 _T = TypeVar("_T", bound=Hashable)
-_Feature = tuple[Kind, str | Interest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Scores:
         rows[3] = self.trend[columns]
         for row, values_ in zip(rows[4:], (by.text, by.coread, by.semantic), strict=True):
             row[:] = values_[readers, columns]
-        return list(map(Parts._make, rows.T.round(3).tolist()))
+        return list(map(made, repeat(Parts), rows.T.round(3).tolist()))
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
@@ -75,13 +74,13 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     each paper answers; ``taste`` is the same of what they like, in standard deviations over the pool. Each distinct
     wish and each distinct liked paper is looked at once, for all who share it.
     """
-    features: list[_Feature] = [
+    features: list[Feature] = [
         *(("interest", each) for each in _distinct(wishes, lambda wish: wish.interests.wanted)),
         *(("author", each) for each in _distinct(wishes, lambda wish: wish.interests.authors)),
         *(("category", each) for each in _distinct(wishes, lambda wish: wish.interests.categories)),
     ]
     wanted = _membership([_asked(wish) for wish in wishes], features)
-    answers = [pool.answer(kind, what) for kind, what in features]
+    answers = pool.answers(features)
     shape = len(features), len(pool)
     matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
     likes, dislikes, look = _said(pool, wishes)
@@ -90,11 +89,14 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     tasted = taste(likes, look, pool.common)
     liked = WEAK / _STRONG * np.maximum(tasted.both, 0.0)
     named, disliked = (wanted @ matches) * fading[:, None], _disliked(dislikes, look)
-    relevance = _relative(named + liked - disliked)
+    relevance = named + liked
+    if dislikes.nnz:
+        relevance -= disliked
+    relevance = _relative(relevance)
     wants = ((np.diff(wanted.indptr) > 0) | (count > 0))[:, None]
     mixed = _RELEVANCE * relevance + np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
-    values[_barred(pool, wishes)] = -np.inf
+    _bar(values, pool, wishes)
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
     held = [each.held for each in answers]
     return Scores(values, named, liked, disliked, tasted, pool.trend, wanted, matches, held, labels, likes, look)
@@ -108,7 +110,7 @@ def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
     return found
 
 
-def _asked(wish: Wish) -> list[_Feature]:
+def _asked(wish: Wish) -> list[Feature]:
     interests = wish.interests
     return [
         *(("interest", each) for each in interests.wanted),
@@ -148,12 +150,13 @@ def _relative(relevance: Vector) -> Vector:
     What is disliked is measured by the same yardstick for everybody, or a good match would excuse it.
     """
     best = relevance.max(axis=1, initial=WEAK, keepdims=True)
-    scaled: Vector = relevance / np.where(relevance < 0, WEAK, best)
+    below = relevance < 0
+    scaled: Vector = relevance / (np.where(below, WEAK, best) if below.any() else best)
     return scaled
 
 
-def _barred(pool: Pool, wishes: Sequence[Wish]) -> Mask:
-    """Return (readers, papers): muted by the reader, or sent to them before."""
+def _bar(values: Vector, pool: Pool, wishes: Sequence[Wish]) -> None:
+    """Take out what a reader has muted, or was sent before."""
     mutes = _distinct(wishes, lambda wish: wish.interests.mutes)
     who = _membership([list(wish.interests.mutes) for wish in wishes], mutes)
     what = np.zeros((len(mutes), len(pool)))
@@ -161,10 +164,10 @@ def _barred(pool: Pool, wishes: Sequence[Wish]) -> Mask:
         what[row] = pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute)
     place = {int(paper_id): column for column, paper_id in enumerate(pool.ids)}
     seen = [[place[paper_id] for paper_id in wish.seen if paper_id in place] for wish in wishes]
-    barred: Mask = (who @ what) > 0
+    if mutes:
+        values[(who @ what) > 0] = -np.inf
     rows = np.repeat(np.arange(len(wishes)), [len(columns) for columns in seen])
-    barred[rows, [column for columns in seen for column in columns]] = True
-    return barred
+    values[rows, [column for columns in seen for column in columns]] = -np.inf
 
 
 def _distinct(wishes: Sequence[Wish], get: Callable[[Wish], Sequence[_T]]) -> list[_T]:

@@ -1,7 +1,7 @@
 """From scores to picks, each with its reason. Pure."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from newsletter.ranking.outside import outside
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import Scores, score
 from newsletter.ranking.statistics import Vector
-from newsletter.ranking.types import Likened, Pick, Wish
+from newsletter.ranking.types import Likened, Pick, Wish, made
 
 _MAX_MATCHED = 3
 _ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
@@ -52,8 +52,9 @@ def _parts(pool: Pool, wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
 
 def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     scores = score(pool, wishes)
-    bars = np.array([wish.bar for wish in wishes])[:, None]
-    values = np.where(np.maximum(scores.values, 0.0) < bars, _NEVER, scores.values)
+    bars, values = np.array([wish.bar for wish in wishes])[:, None], scores.values
+    if bars.any():
+        values = np.where(np.maximum(values, 0.0) < bars, _NEVER, values)
     reasons = _Reasons(scores, wishes)
     # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
     chosen, strange = [], []
@@ -74,7 +75,7 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         strange,
         strict=True,
     )
-    return [tuple(map(Pick._make, islice(picks, number))) for number in many]
+    return [tuple(map(made, repeat(Pick), islice(picks, number))) for number in many]
 
 
 def _diverse(pool: Pool, values: Vector, limits: Sequence[int]) -> list[list[int]]:
@@ -110,11 +111,12 @@ def _best(values: Vector, most: int) -> NDArray[np.int64]:
     """Return the columns of each row's largest values, largest first; the pool stands hottest first, and so do ties."""
     papers = values.shape[1]
     # values have six decimals: what is taken off for the place decides only between equal ones
-    told = np.where(values == _NEVER, _LOWEST, values) - np.arange(papers) * (_TIE / papers)
-    some = np.argpartition(-told, min(most, papers) - 1, axis=1)[:, :most] if 0 < most < papers else None
-    if some is None:
-        return np.argsort(-told, axis=1, kind="stable")[:, :most]
-    order = np.argsort(-np.take_along_axis(told, some, axis=1), axis=1)
+    told = np.maximum(values, _LOWEST)
+    np.subtract(np.arange(papers) * (_TIE / papers), told, out=told)
+    if not 0 < most < papers:
+        return np.argsort(told, axis=1, kind="stable")[:, :most]
+    some = np.argpartition(told, most - 1, axis=1)[:, :most]
+    order = np.argsort(np.take_along_axis(told, some, axis=1), axis=1)
     return np.take_along_axis(some, order, axis=1)
 
 

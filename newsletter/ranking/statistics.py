@@ -78,7 +78,11 @@ class Statistics:
 
     def _places(self, terms: TermIds) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         place = np.searchsorted(self.terms, terms)
-        return place, np.append(self.terms, 0)[place] == terms if len(self.terms) else np.zeros(len(terms), dtype=bool)
+        return place, self._terms[place] == terms if len(self.terms) else np.zeros(len(terms), dtype=bool)
+
+    @cached_property
+    def _terms(self) -> TermIds:
+        return np.append(self.terms, np.uint32(0))
 
     @cached_property
     def _found_in(self) -> Vector:

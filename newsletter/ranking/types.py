@@ -127,6 +127,10 @@ class Parts(NamedTuple):
     semantic: float
 
 
+made = tuple.__new__
+"""Makes a named tuple of a sequence as `_make` does, in a third of the time: there are ten picks for each reader."""
+
+
 class Likened(NamedTuple):
     """The liked paper that speaks most for another one.
 
