@@ -41,8 +41,8 @@ def ranked(command: Command, files: dict[str, Path]) -> subprocess.CompletedProc
     return command("evaluate", "rank", *words)
 
 
-def test_readers_get_the_new_papers_of_their_field_first(command: Command, files: dict[str, Path]) -> None:
-    done = ranked(command, files)
+def test_readers_get_the_new_papers_of_their_field_first(command_here: Command, files: dict[str, Path]) -> None:
+    done = ranked(command_here, files)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"4 readers, 9 new papers, 3 days: {files['out']}\n"
     rows = list(csv.DictReader(files["out"].open(encoding="utf-8")))
@@ -71,10 +71,10 @@ def test_readers_get_the_new_papers_of_their_field_first(command: Command, files
     ],
 )
 def test_files_that_make_no_sense_are_refused_with_the_place(
-    command: Command, files: dict[str, Path], name: str, text: str, says: str
+    command_here: Command, files: dict[str, Path], name: str, text: str, says: str
 ) -> None:
     files[name].write_text(text, encoding="utf-8")
-    done = ranked(command, files)
+    done = ranked(command_here, files)
     assert done.returncode == 1
     assert says in done.stderr
     assert not files["out"].exists()
@@ -84,9 +84,9 @@ _EVERYTHING = ("archive", "new", "subscribers", "days")
 
 
 @pytest.mark.parametrize("empty", [("archive",), ("subscribers",), ("new", "days"), _EVERYTHING])
-def test_nothing_to_rank_is_no_error(command: Command, files: dict[str, Path], empty: tuple[str, ...]) -> None:
+def test_nothing_to_rank_is_no_error(command_here: Command, files: dict[str, Path], empty: tuple[str, ...]) -> None:
     for name in empty:
         files[name].write_text("{}" if name == "days" else "", encoding="utf-8")
-    done = ranked(command, files)
+    done = ranked(command_here, files)
     assert done.returncode == 0, done.stderr
     assert files["out"].exists()

@@ -57,7 +57,7 @@ def like(app: App, reader: int, paper_ids: list[int], said: Said = Said.LIKED) -
 
 def crowd(app: App, paper_ids: list[int]) -> list[int]:
     """Let as many readers as are needed like papers, each of one field."""
-    chance, readers = random.Random(3), add_readers(app, LEAST_READERS, prefix="crowd")
+    chance, readers = random.Random(3), add_readers(app, LEAST_READERS, prefix="crowd", cadence="weekly")
     said = {"said": Said.LIKED, "how": How.MAIL, "said_at": app.now(), "text": ""}
     rows = [
         said | {"subscriber_id": reader, "key": f"key:{paper_id}", "paper_id": paper_id, "title": f"Paper {paper_id}"}
