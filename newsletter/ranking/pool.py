@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain, islice
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -35,10 +35,12 @@ class Answer:
     """What the papers of a pool are to one wish.
 
     :ivar matches: by paper, how well it answers, 0 to 1.
-    :ivar held: the columns of the papers that plainly hold what was asked for.
+    :ivar holds: by paper, whether it plainly holds what was asked for.
+    :ivar held: the columns of those that do.
     """
 
     matches: Vector
+    holds: Mask
     held: frozenset[int]
 
 
@@ -128,16 +130,19 @@ class Pool:
         interests = [what for _, what in features if isinstance(what, Interest)]
         matches = iter(self._matches(interests))
         return [
-            Answer(next(matches), self._held(what)) if isinstance(what, Interest) else self._named(kind, what)
+            _answer(next(matches), self._held(what)) if isinstance(what, Interest) else self._named(kind, what)
             for kind, what in features
         ]
 
-    def _held(self, interest: Interest) -> frozenset[int]:
-        return frozenset(chain.from_iterable(_columns(self.mentions(phrase)) for phrase in interest.phrases))
+    def _held(self, interest: Interest) -> Mask:
+        held = np.zeros(len(self), dtype=bool)
+        for phrase in interest.phrases:
+            held |= self.mentions(phrase)
+        return held
 
     def _named(self, kind: Kind, name: str) -> Answer:
         holds = self.written_by(name) if kind == "author" else self.filed_under(name)
-        return Answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), _columns(holds))
+        return _answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), holds)
 
     def _matches(self, interests: Sequence[Interest]) -> Vector:
         """Return (interests, papers), cosines, 0 to 1: an interest is its phrases' unit vectors, added up."""
@@ -195,8 +200,8 @@ def _dimensions(documents: Sequence[Document]) -> int:
     return max((len(each.factors) for each in documents if each.factors is not None), default=0)
 
 
-def _columns(holds: Mask) -> frozenset[int]:
-    return frozenset(np.flatnonzero(holds).tolist())
+def _answer(matches: Vector, holds: Mask) -> Answer:
+    return Answer(matches, holds, frozenset(np.flatnonzero(holds).tolist()))
 
 
 def _has(names: Sequence[set[str]], wanted: str) -> Mask:

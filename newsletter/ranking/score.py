@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.pool import Feature, Pool
+from newsletter.ranking.pool import Feature, Mask, Pool
 from newsletter.ranking.statistics import Vector
 from newsletter.ranking.taste import Taste, taste
 from newsletter.ranking.types import Interest, Look, Parts, Wish, made
@@ -36,7 +36,8 @@ class Scores:
     :ivar trend: (papers,).
     :ivar wishes: (readers, features), what each reader asked for.
     :ivar matches: (features, papers), how well each paper answers.
-    :ivar held: by feature, the columns of the papers that plainly hold what was asked for.
+    :ivar holds: (features, papers), whether each paper plainly holds what was asked for.
+    :ivar held: by feature, the columns of those that do.
     :ivar labels: a feature's name in the readers' words, by feature.
     :ivar likes: (readers, looked at), what each reader likes, as rows of `look`.
     :ivar look: rated papers against the pool.
@@ -50,6 +51,7 @@ class Scores:
     trend: Vector
     wishes: sparse.csr_array
     matches: Vector
+    holds: Mask
     held: list[frozenset[int]]
     labels: list[str]
     likes: sparse.csr_array
@@ -98,8 +100,9 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
     _bar(values, pool, wishes)
     labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    held = [each.held for each in answers]
-    return Scores(values, named, liked, disliked, tasted, pool.trend, wanted, matches, held, labels, likes, look)
+    holds, held = np.array([each.holds for each in answers], dtype=bool).reshape(shape), [each.held for each in answers]
+    by = tasted, pool.trend
+    return Scores(values, named, liked, disliked, *by, wanted, matches, holds, held, labels, likes, look)
 
 
 def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:

@@ -5,6 +5,7 @@ from itertools import chain, islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from newsletter.ranking.diversity import diverse, fair, looked_at, make_room
 from newsletter.ranking.outside import outside
@@ -70,7 +71,7 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         pool.ids[columns].tolist(),
         np.maximum(scores.values[readers, columns], 0.0).tolist(),
         scores.parts(readers, columns),
-        chain.from_iterable([reasons.matched(reader, theirs) for reader, theirs in enumerate(chosen)]),
+        reasons.matched(readers, columns),
         reasons.resembled(readers, columns),
         strange,
         strict=True,
@@ -120,8 +121,22 @@ def _best(values: Vector, most: int) -> NDArray[np.int64]:
     return np.take_along_axis(some, order, axis=1)
 
 
+def _each_of(rows: sparse.csr_array, readers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs of a pick and a place in its reader's row, for all picks and all of their row.
+
+    :param rows: (readers, something).
+    :param readers: by pick, whose it is.
+    """
+    many = np.diff(rows.indptr)[readers]
+    picks, before = np.repeat(np.arange(len(readers)), many), np.cumsum(many) - many
+    return picks, np.arange(len(picks)) + np.repeat(rows.indptr[readers] - before, many)
+
+
 class _Reasons:
-    """Why papers are chosen, in the readers' own words."""
+    """Why papers are chosen, in the readers' own words.
+
+    In each method `readers` says by pick whose it is, and `columns` which paper.
+    """
 
     def __init__(self, scores: Scores, wishes: Sequence[Wish]) -> None:
         self._scores, self._wishes = scores, wishes
@@ -132,29 +147,31 @@ class _Reasons:
         """Return for each thing that a reader asked for which papers hold it."""
         return [self._scores.held[each] for each in self._wanted[self._starts[reader] : self._starts[reader + 1]]]
 
-    def matched(self, reader: int, columns: Sequence[int]) -> list[tuple[str, ...]]:
-        """Return for each of these papers what a reader asked for that it holds, what it answers best first."""
-        among, hits = frozenset(columns), dict[int, list[int]]()
-        for feature in self._wanted[self._starts[reader] : self._starts[reader + 1]]:
-            for column in among & self._scores.held[feature]:
-                hits.setdefault(column, []).append(feature)
-        return [self._named(hits[column], column) if column in hits else () for column in columns]
+    def matched(self, readers: NDArray[np.int64], columns: NDArray[np.int64]) -> list[tuple[str, ...]]:
+        """Return for each of these picks what its reader asked for that it holds, what it answers best first."""
+        pick, place = _each_of(self._scores.wishes, readers)
+        features = self._scores.wishes.indices[place]
+        hits = np.flatnonzero(self._scores.holds[features, columns[pick]])
+        found: dict[int, list[int]] = {}
+        for number, feature in zip(pick[hits].tolist(), features[hits].tolist(), strict=True):
+            found.setdefault(number, []).append(feature)
+        names: list[tuple[str, ...]] = [()] * len(readers)
+        for number, theirs in found.items():
+            names[number] = self._named(theirs, columns.item(number))
+        return names
 
     def resembled(self, readers: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Likened]:
-        """Return for each of these papers the title of the liked one that speaks most for it, if any.
+        """Return for each of these picks the title of the liked paper that speaks most for it, if any.
 
         And whether that one was only clicked.
-
-        :param readers: by pick, whose it is, in rising order.
         """
         likes, look = self._scores.likes, self._scores.look
-        many = np.diff(likes.indptr)[readers]
-        ends, pick = np.cumsum(many), np.repeat(np.arange(len(readers)), many)
-        like = np.arange(len(pick)) + np.repeat(likes.indptr[readers] - (ends - many), many)
+        pick, like = _each_of(likes, readers)
         told = likes.data[like] * look.text[likes.indices[like], columns[pick]]
-        best, some = np.zeros(len(readers), dtype=told.dtype), many > 0
-        if some.any():
-            best[some] = np.maximum.reduceat(told, (ends - many)[some])
+        best = np.zeros(len(readers), dtype=told.dtype)
+        if len(pick):
+            first = np.flatnonzero(np.diff(pick, prepend=-1))
+            best[pick[first]] = np.maximum.reduceat(told, first)
         hits = np.flatnonzero((told == best[pick]) & (told >= _ALIKE))
         found: dict[int, list[tuple[str, bool]]] = {}
         clicked = (likes.data[like[hits]] < 1).tolist()
