@@ -3,17 +3,20 @@
 MJML is compiled once for each text of a template, and Jinja runs on the compiled HTML, with
 autoescape: data never passes through MJML, which un-escapes entities in attributes. Control
 statements in ``body.mjml`` are comments, ``<!--% for … %-->``, since tags left as text would be
-moved out of their tables.
+moved out of their tables. ``<mj-include path="./_partials/x.mjml" />`` is replaced by that file.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from newsletter.errors import SettingsError
 
@@ -21,6 +24,8 @@ _MARKER = "email/digest/body.mjml"
 # Only whitespace between tags goes: inside text it may separate words.
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s*\n\s*(?=<)")
 _INDENT = re.compile(r"\n[ \t]+")
+_ENTITY = re.compile(r"&#?[a-zA-Z0-9]+;|<!DOCTYPE[^>]*>")
+_INCLUDE = re.compile(r'<mj-include path="\./(_partials/[a-z_]+\.mjml)" />')
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class Content:
     html: str
 
 
-# Comments to an HTML parser, so that MJML leaves them alone.
-_HTML = jinja2.Environment(
+# Comments to an HTML parser, so that MJML leaves them alone. Sandboxed: an operator's template sees what it is given.
+_HTML = ImmutableSandboxedEnvironment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     block_start_string="<!--%",
@@ -66,46 +71,97 @@ class MailTemplate:
 
 
 class Templates:
-    """The templates below one folder.
+    """The templates that come with the program, and an operator's, file by file, in their place.
 
-    :raises SettingsError: the folder holds no templates.
+    :param own: the operator's folder: what is in it stands for the file of the same path.
+    :ivar folders: where templates are looked for, the operator's first.
+    :raises SettingsError: the folder holds no templates, or something else than templates, or one that makes no sense:
+        its file and line are named.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = find_root(root)
+    def __init__(self, own: Path | None = None) -> None:
+        shipped = _shipped()
+        self.folders = (own, shipped) if own else (shipped,)
         self._mails: dict[str, MailTemplate] = {}
+        if own:
+            self._check(own, shipped)
 
     def mail(self, name: str) -> MailTemplate:
-        """Return a mail's compiled trio."""
+        """Return a mail's compiled trio.
+
+        :raises SettingsError: naming the file and line that makes no sense.
+        """
         if name not in self._mails:
-            folder = self.root / "email" / name
-            html = compile_mjml((folder / "body.mjml").read_text(encoding="utf-8"), str(self.root / "email"))
             self._mails[name] = MailTemplate(
-                subject=self._plain.from_string((folder / "subject.txt").read_text(encoding="utf-8")),
-                text=self._plain.from_string((folder / "body.txt").read_text(encoding="utf-8")),
-                html=_html_template(html),
+                subject=self._plain.from_string(self._read(f"email/{name}/subject.txt")),
+                text=self._plain.from_string(self._read(f"email/{name}/body.txt")),
+                html=_html_template(self._compiled(f"email/{name}/body.mjml")),
             )
         return self._mails[name]
 
+    def _compiled(self, name: str) -> str:
+        source = _INCLUDE.sub(lambda match: self._read(f"email/{match[1]}"), self._read(name))
+        try:
+            return compile_mjml(source)
+        except Exception as exc:  # the compiler's errors have no common kind
+            raise SettingsError(f"{self._path(name)}: no MJML: {type(exc).__name__}: {exc}") from exc
+
+    def _path(self, name: str) -> Path:
+        return next((each / name for each in self.folders if (each / name).is_file()), self.folders[-1] / name)
+
+    def _read(self, name: str) -> str:
+        path = self._path(name)
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"{path} cannot be read: {exc}") from exc
+
+    def _check(self, own: Path, shipped: Path) -> None:
+        """Say at once what would otherwise fail when the first mail is due."""
+        known = {str(each.relative_to(shipped)) for each in shipped.rglob("*") if each.is_file()}
+        theirs = sorted(str(each.relative_to(own)) for each in own.rglob("*") if each.is_file())
+        if not theirs:
+            raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: no templates in {own}")
+        for name in theirs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: {own / name} takes the place of no template{hint}")
+            environment = _HTML if name.endswith(".mjml") else self._plain
+            if name.startswith("email/"):
+                try:
+                    environment.parse(self._read(name), name, str(own / name))
+                except jinja2.TemplateSyntaxError as exc:
+                    raise SettingsError(f"{own / name}, line {exc.lineno}: {exc.message}") from exc
+            if name.endswith(".mjml"):
+                _check_tags(own / name, self._read(name))
+        for name in {each.split("/")[1] for each in theirs if each.startswith("email/") and "/_" not in each}:
+            self.mail(name)
+
     @cached_property
     def _plain(self) -> jinja2.Environment:
-        return jinja2.Environment(
-            autoescape=False,  # noqa: S701  text parts are no HTML
+        return ImmutableSandboxedEnvironment(
+            autoescape=False,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            loader=jinja2.FileSystemLoader(self.root / "email"),
+            loader=jinja2.FileSystemLoader([each / "email" for each in self.folders]),
         )
 
 
-def find_root(configured: Path | None) -> Path:
-    """Return the templates' folder: the configured one, a checkout's, or the one inside the installed package."""
+def _check_tags(path: Path, source: str) -> None:
+    """Say where tags do not match: the compiler would leave something out, and say nothing."""
+    try:
+        ET.fromstring(f"<file>{_ENTITY.sub('', source)}</file>")  # noqa: S314  without entities, so it cannot grow
+    except ET.ParseError as exc:
+        raise SettingsError(f"{path}, line {exc.position[0]}: {exc}") from exc
+
+
+def _shipped() -> Path:
+    """Return the templates of a checkout, or those inside the installed package."""
     package = Path(__file__).resolve().parent.parent
-    places = [configured] if configured else [package.parent / "templates", package / "_templates"]
-    for place in places:
-        if (place / _MARKER).is_file():
-            return place
-    raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: no templates in {places[0]}")
+    places = package.parent / "templates", package / "_templates"
+    return next(place for place in places if (place / _MARKER).is_file())
 
 
 @lru_cache(maxsize=64)
@@ -114,17 +170,9 @@ def _html_template(html: str) -> jinja2.Template:
 
 
 @lru_cache(maxsize=64)
-def compile_mjml(source: str, include_root: str) -> str:
-    """Return MJML as HTML that is still a Jinja template; once for each text.
-
-    ``<mj-include path="./_partials/x.mjml" />`` is replaced by that file, below `include_root`.
-    """
+def compile_mjml(source: str) -> str:
+    """Return MJML as HTML that is still a Jinja template; once for each text."""
     import mjml  # noqa: PLC0415  half a second that a command which mails nothing need not wait for
 
-    source = re.sub(
-        r'<mj-include path="\./(_partials/[a-z_]+\.mjml)" />',
-        lambda match: (Path(include_root) / match[1]).read_text(encoding="utf-8"),
-        source,
-    )
     html = str(mjml.mjml_to_html(source).html)
     return _INDENT.sub("\n", _BETWEEN_TAGS.sub("", html)).replace("\n\n", "\n")

@@ -1,6 +1,6 @@
 """Web pages from ``templates/web``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from newsletter.web import languages, zones
 class Pages:
     """Renders pages; each sees the letterhead as ``site`` and its own language as ``language``."""
 
-    def __init__(self, folder: Path, letterhead: Letterhead) -> None:
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path], letterhead: Letterhead) -> None:
+        self._folders = folders
         self._letterhead = letterhead
         self._environment = lru_cache(maxsize=len(LANGUAGES))(self._speaking)
 
@@ -31,7 +31,7 @@ class Pages:
         return partial(languages.translate, language)
 
     def _speaking(self, language: str) -> jinja2.Environment:
-        environment = environment_in(self._folder, language)
+        environment = environment_in(self._folders, language)
         environment.globals |= {"site": self._letterhead, "language": language}
         options = str(environment.get_template("_zones.html").render(zones=zones.by_continent()))
 
@@ -65,10 +65,10 @@ class _Compiled(jinja2.BytecodeCache):
 _COMPILED = _Compiled()
 
 
-def environment_in(folder: Path, language: str) -> jinja2.Environment:
-    """Return what reads the templates of `folder` in `language`."""
+def environment_in(folders: Sequence[Path], language: str) -> jinja2.Environment:
+    """Return what reads templates in `language`: of two folders that hold the same one the first one's."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -65,7 +65,7 @@ def create_web(app: App) -> FastAPI:
     )
     web.state.app = app
     web.state.leaving = Leaving(app)
-    web.state.pages = Pages(app.templates.root / "web", app.identity.letterhead)
+    web.state.pages = Pages([each / "web" for each in app.templates.folders], app.identity.letterhead)
     for room in (signup, confirm, preferences, feedback, unsubscribe, api, tracking, health, metrics):
         web.include_router(room.router)
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

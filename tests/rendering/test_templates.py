@@ -6,11 +6,12 @@ from pathlib import Path
 import jinja2
 import pytest
 from conftest import ROOT
+from jinja2.sandbox import SecurityError
 
 from newsletter.delivery.models import Mail
 from newsletter.errors import SettingsError
 from newsletter.rendering.letterhead import Letterhead
-from newsletter.rendering.templates import Templates, compile_mjml, find_root
+from newsletter.rendering.templates import Templates, compile_mjml
 
 NOTICE = {
     "site": Letterhead("Daily Papers", "https://news.example.org", "1 Example Street"),
@@ -54,8 +55,7 @@ def test_a_notice_says_the_same_in_text_and_html(mail: Mail) -> None:
 
 @pytest.mark.parametrize("mail", list(Mail))
 def test_opening_a_mail_asks_no_other_server_for_anything(mail: Mail) -> None:
-    folder = ROOT / "templates/email" / mail
-    compiled = compile_mjml((folder / "body.mjml").read_text(encoding="utf-8"), str(folder.parent))
+    compiled = Templates()._compiled(f"email/{mail}/body.mjml")
     assert not re.search(r"@import|url\(|<link|<script|<iframe", compiled)
     assert set(re.findall(r'src="(.*?)"', compiled)) <= {"{{ pixel_url }}"}
 
@@ -80,7 +80,75 @@ def test_mjml_is_compiled_once_for_each_text() -> None:
     assert compile_mjml.cache_info().misses == 1
 
 
+def put(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_an_operators_file_takes_the_place_of_ours_and_all_others_stay(tmp_path: Path) -> None:
+    ours = Templates().mail(Mail.WELCOME).render(NOTICE)
+    foot = (
+        (ROOT / "templates/email/_partials/foot.mjml").read_text(encoding="utf-8").replace("Sent by", "With love from")
+    )
+    put(tmp_path, "email/welcome/subject.txt", "Hello at {{ hour }}!")
+    put(tmp_path, "email/_partials/foot.mjml", foot.replace("Sent by", "With love from"))
+    theirs = Templates(tmp_path).mail(Mail.WELCOME).render(NOTICE)
+    assert theirs.subject == "Hello at 8!"
+    assert theirs.text == ours.text
+    assert theirs.html != ours.html
+    assert ("With love from" in theirs.html, "With love from" in ours.html) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("email/welcome/body.txt", "Hello\n{% if x %}\n", r"welcome/body\.txt, line 2"),
+        ("email/welcome/body.mjml", "<mjml>\n\n<!--% for %-->\n</mjml>", r"welcome/body\.mjml, line 3"),
+        ("email/_partials/foot.mjml", "<mj-section>\n{{ }}</mj-section>", r"_partials/foot\.mjml, line 2"),
+        ("email/welcome/body.mjml", "<mjml>\n<mj-body>\n<mj-text></mjml>", r"welcome/body\.mjml, line 3"),
+        ("email/_partials/foot.mjml", "<mj-section>\n&nbsp;<mj-column></mj-section>", r"foot\.mjml, line 2"),
+        ("email/welcom/body.txt", "Hello", r"welcom/body\.txt .* did you mean email/welcome/body\.txt\?"),
+        ("notes.md", "Hello", r"notes\.md takes the place of no template"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_named_at_once_with_its_line(
+    tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    put(tmp_path, name, text)
+    with pytest.raises(SettingsError, match=says):
+        Templates(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "email/welcome/body.txt", "")
+    (tmp_path / "email/welcome/body.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"welcome/body\.txt cannot be read"):
+        Templates(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ site.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ self._TemplateReference__context }}",
+        "{{ '{0.__class__.__init__.__globals__}'.format(site) }}",
+        "{{ site.address.append('x') }}",
+        "{{ (site | attr('__class__')).__name__ }}",
+    ],
+)
+@pytest.mark.parametrize("part", ["subject.txt", "body.txt", "body.mjml"])
+def test_a_template_reaches_nothing_but_what_it_is_given(tmp_path: Path, part: str, reach: str) -> None:
+    text = f"<mjml><mj-body><mj-raw>{reach}</mj-raw></mj-body></mjml>" if part == "body.mjml" else reach
+    put(tmp_path, f"email/welcome/{part}", text)
+    with pytest.raises((SecurityError, jinja2.UndefinedError)):
+        Templates(tmp_path).mail(Mail.WELCOME).render(NOTICE)
+
+
 def test_a_folder_without_templates_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=tmp_path.name):
-        find_root(tmp_path)
-    assert find_root(None) == ROOT / "templates"
+        Templates(tmp_path)
+    assert Templates().folders == (ROOT / "templates",)

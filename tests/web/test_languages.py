@@ -30,7 +30,7 @@ MAY_BE_LEFT_OUT = {"why"}  # a library says it, in English
 
 def in_templates() -> set[str]:
     """Return every text of every template, both numbers of those that have two."""
-    environment = environment_in(TEMPLATES, languages.DEFAULT)
+    environment = environment_in([TEMPLATES], languages.DEFAULT)
     found = [
         message
         for path in sorted(TEMPLATES.glob("*.html"))
@@ -172,7 +172,7 @@ def test_days_are_written_as_people_write_them() -> None:
     [("en", "en", "Everything is erased"), ("de", "de", "Alles ist gelöscht"), ("tlh", "en", "Everything is erased")],
 )
 def test_a_page_says_which_language_it_speaks(language: str, spoken: str, heading: str) -> None:
-    pages = Pages(TEMPLATES, Letterhead("Daily <Papers>", "https://papers.example.org", ""))
+    pages = Pages([TEMPLATES], Letterhead("Daily <Papers>", "https://papers.example.org", ""))
     page = pages.render("erased.html", language)
     assert f'<html lang="{spoken}">' in page
     assert f"<h1>{heading}</h1>" in page
@@ -180,7 +180,7 @@ def test_a_page_says_which_language_it_speaks(language: str, spoken: str, headin
 
 
 def test_what_goes_into_a_text_is_escaped() -> None:
-    pages = Pages(TEMPLATES, Letterhead("Daily Papers", "https://papers.example.org", ""))
+    pages = Pages([TEMPLATES], Letterhead("Daily Papers", "https://papers.example.org", ""))
     for language in LANGUAGES:
         page = pages.render("link_sent.html", language, email="<b>%(x)s{{ 7*7 }}")
         assert "<strong>&lt;b&gt;%(x)s{{ 7*7 }}</strong>" in page
@@ -188,7 +188,7 @@ def test_what_goes_into_a_text_is_escaped() -> None:
 
 def test_numbers_have_their_own_words() -> None:
     one, many = (
-        Pages(TEMPLATES, Letterhead("Daily Papers", "https://papers.example.org", "")).render(
+        Pages([TEMPLATES], Letterhead("Daily Papers", "https://papers.example.org", "")).render(
             "link.html", "de", typed={"email": ""}, errors=errors, stamp="", work_bits=0
         )
         for errors in ({"email": "x"}, {"email": "x", "stamp": "y"})
