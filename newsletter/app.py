@@ -24,7 +24,7 @@ from newsletter.delivery.transports.smtp import SmtpTransport
 from newsletter.embedding import Embedder
 from newsletter.embedding.endpoint import Endpoint
 from newsletter.embedding.local import LocalEmbedder
-from newsletter.errors import SettingsError, SourceError
+from newsletter.errors import EmbedderError, SettingsError, SourceError
 from newsletter.issues.shelf import Shelf
 from newsletter.papers.sources import Details, Source
 from newsletter.papers.sources.arxiv import Arxiv, ArxivDetails
@@ -154,9 +154,18 @@ def embedder_of(settings: Settings) -> Embedder | None:
     if not settings.embedder:
         return None
     if "://" not in settings.embedder:
-        return LocalEmbedder(Path(settings.embedder))
+        return LocalEmbedder(Path(settings.embedder).expanduser())
     key = settings.embedder_key.get_secret_value() if settings.embedder_key else ""
-    return Endpoint(settings.embedder, settings.embedder_model, key)
+    web = Web(settings.contact, settings.http_timeout_seconds, named=(settings.embedder,))
+
+    def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            answer = web.post(url, body, headers)
+        except SourceError as exc:
+            raise EmbedderError(str(exc)) from exc
+        return answer.status, answer.body
+
+    return Endpoint(settings.embedder, settings.embedder_model, key, post)
 
 
 def _pacer(settings: Settings, db: Database, now: Callable[[], datetime]) -> Pacer:

@@ -23,7 +23,7 @@ from newsletter.ranking.coread import MOST_READERS, Factors, enough, factors, pl
 from newsletter.ranking.meaning import MOST_DIMENSIONS, Space, space
 from newsletter.ranking.statistics import Statistics, statistics
 from newsletter.ranking.terms import count
-from newsletter.ranking.types import Rows, at_length_1, stacked
+from newsletter.ranking.types import Rows, alike_stacked, at_length_1, stacked
 
 _log = logs.get(__name__)
 _NIGHT, _TONIGHT, _MISSED = range(2, 6), timedelta(hours=6), timedelta(hours=30)  # UTC; after what was made last
@@ -32,7 +32,8 @@ _MOST_PAPERS = 20_000  # in the archive, the newest ones
 _IN_USE = timedelta(days=10)  # longer than an issue may still be sent
 _PLACED = issues.FURTHEST_BACK + timedelta(days=7)  # whatever an edition may hold
 _FEWEST_PAPERS = 200  # of fewer, how common a term is says little
-_BY_NIGHT, _BY_DAY = timedelta(minutes=40), timedelta(minutes=2)  # to ask an embedder; a digest waits for no answer
+# To ask an embedder: a digest waits for no answer, and a broker hands out again what takes a quarter of an hour.
+_BY_NIGHT, _BY_DAY = timedelta(minutes=8), timedelta(seconds=45)
 _MOST_ASKED = 25_000  # papers
 
 
@@ -51,7 +52,8 @@ def learn(app: App) -> None:
             return
         name = _name(app)
         meanings = store.embeddings(session, name, ids) if name else {}
-        among = space(_rows(meanings, ids))
+        rows = alike_stacked([meanings.get(each) for each in ids])
+        among = space(rows)
         paper_ids, likes = who_likes_what(store.likes(session))
         known = dict(zip(paper_ids, factors(likes), strict=True)) if enough(likes) else {}
         recent = store.listed_since(session, now - _PLACED) if known else []
@@ -61,7 +63,7 @@ def learn(app: App) -> None:
     with app.db.session() as session:
         store.keep_statistics(session, archive, now)
         if among:
-            store.keep_space(session, among, name, len(meanings), now)
+            store.keep_space(session, among, name, int(rows.any(axis=1).sum()), now)
         if known:
             model_id = store.keep_model(session, likes.shape[0], len(known), now)
             store.keep_factors(session, model_id, known, now, liked=True)
@@ -82,7 +84,8 @@ def place_new(app: App) -> None:
             return
         known = store.factors(session, model_id, store.liked_ids(session, model_id))
         likes = _likes_of(store.likes(session, MOST_READERS), list(known))
-        found = _placed(session, archive, _Meanings(_name(app), store.space(session, space_id)), known, likes, new)
+        meanings = _Meanings(store.embedder_of(session, space_id), store.space(session, space_id))
+        found = _placed(session, archive, meanings, known, likes, new)
     with app.db.session() as session:  # from then on issues that are opened go by it
         store.keep_factors(session, model_id, found, app.now(), liked=False)
 
@@ -98,14 +101,19 @@ def _likes_of(pairs: NDArray[np.int64], paper_ids: Sequence[int]) -> sparse.csr_
 
 
 def _name(app: App) -> str:
-    return app.embedder.name if app.embedder else ""
+    """Return the embedder's name, nothing where there is none, or it cannot even tell that."""
+    try:
+        return app.embedder.name if app.embedder else ""
+    except EmbedderError as exc:
+        _log.warning("embedder failed", why=str(exc))
+        return ""
 
 
 def _embed(app: App, since: datetime, at_most: timedelta) -> None:
     """Ask the embedder about papers that it has not seen, the newest first, until it fails or the time is over."""
-    if app.embedder is None:
+    if app.embedder is None or not (name := _name(app)):
         return
-    name, begun, counts = app.embedder.name, clock.monotonic(), {"embedded": 0, "nothing": 0}
+    begun, counts = clock.monotonic(), {"embedded": 0, "nothing": 0}
     with app.db.snapshot() as session:
         left = store.not_embedded(session, name, since, _MOST_ASKED)
     for first in range(0, len(left), MOST_AT_ONCE):
@@ -127,12 +135,6 @@ def _embed(app: App, since: datetime, at_most: timedelta) -> None:
         counts = {"embedded": counts["embedded"] + some, "nothing": counts["nothing"] + len(ids) - some}
     if counts["nothing"]:
         _log.warning("embedder made nothing of some papers", **counts)
-
-
-def _rows(embeddings: Mapping[int, Rows], paper_ids: Sequence[int]) -> Rows:
-    """Return (papers, dimensions); 0 for papers without."""
-    size = max((len(each) for each in embeddings.values()), default=0)
-    return stacked([embeddings.get(each) for each in paper_ids], size)
 
 
 def _placed(

@@ -1,7 +1,7 @@
 """What we know of a reader: all of it on request, and none of it when they want to be forgotten."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from sqlmodel import Session, SQLModel
@@ -11,6 +11,7 @@ from newsletter.db import forget_deleted
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.models import Mail
 from newsletter.papers import store as papers
+from newsletter.ranking.types import Parts
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.addresses import address_hash, mailbox_hash
 from newsletter.subscribers.changes import store as changes
@@ -77,9 +78,14 @@ def _plain(row: SQLModel) -> dict[str, Any]:
     return row.model_dump(mode="json", exclude=_INTERNAL)
 
 
+def _parts(parts: Sequence[float] | None = None) -> dict[str, float]:
+    """Return what a score was made of; nothing for what was chosen before that was kept."""
+    return dict(zip(Parts._fields, parts or (), strict=False))
+
+
 def _picks(mail: Any, titles: dict[int, str]) -> list[dict[str, Any]]:  # noqa: ANN401  a delivery
     picks = (mail.selection or {}).get("picks", ())
     return [
-        {"title": titles.get(paper_id, ""), "score": score, "reason": reason, "parts": [*chain.from_iterable(parts)]}
+        {"title": titles.get(paper_id, ""), "score": score, "reason": reason, "parts": _parts(*parts)}
         for paper_id, score, reason, *parts in picks
     ]

@@ -125,14 +125,18 @@ class Settings(BaseSettings):
     @field_validator("embedder")
     @classmethod
     def _embedder(cls, value: str) -> str:
-        return cls._web_address(value) if "://" in value else value
+        if "://" not in value:
+            return value.strip()
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("must be an address without a password: NEWSLETTER_EMBEDDER_KEY is for that")
+        return cls._web_address(value)
 
     @field_validator("embedder_model", "embedder_key")
     @classmethod
     def _one_word(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         told = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
-        if not re.fullmatch(r"[!-~]{0,200}", told):
-            raise ValueError("must be at most 200 plain letters without spaces")
+        if not re.fullmatch(r"[!-~]{0,190}", told):
+            raise ValueError("must be at most 190 plain letters without spaces")
         return value
 
     @field_validator("contact")

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,7 +36,9 @@ class EmbeddingServer:
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     refused: str = ""
+    trickles: str = ""
     url: str = ""
+    pause: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
         """Return status and body."""
@@ -62,12 +64,24 @@ class EmbeddingServer:
                 outer.asked.append(body | {"path": self.path})
                 outer.keys.append(self.headers.get("Authorization"))
                 status, answer = outer.answer(body)
+                if outer.trickles:
+                    self.trickle(outer.trickles, answer)
+                    return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 if status == 302:
                     self.send_header("Location", f"{outer.url}/embeddings")
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def trickle(self, where: str, answer: bytes) -> None:
+                """Send a byte now and then, always before anybody loses their patience with the next one."""
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+                self.wfile.write(head if where == "body" else head[:9])
+                with suppress(OSError):
+                    for byte in answer if where == "body" else head[9:]:
+                        outer.pause.wait(0.2)
+                        self.wfile.write(bytes([byte]))
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ def kept(app: App, table: Any) -> list[Any]:
 def test_what_papers_mean_reaches_a_reader_whose_words_say_nothing(app: App, embedder: EmbeddingServer) -> None:
     learning.learn(app)
     assert len(kept(app, PaperEmbedding)) == OLD
-    assert max(len(each["input"]) for each in embedder.asked) <= 64
+    assert max(len(each["input"]) for each in embedder.asked) <= 32
     publish(app)
     learning.place_new(app)
     assert len(kept(app, PaperEmbedding)) == OLD + 3
@@ -122,6 +123,7 @@ def test_papers_of_which_it_makes_nothing_are_counted_and_not_asked_about_again(
     learning.learn(app)
     publish(app)
     embedder.troubles.append({"data": [{"index": n, "embedding": [float("nan")] * 16} for n in range(3)]})
+    # asked about something harmless, it answers
     learning.place_new(app)
     said = capsys.readouterr().out
     assert "embedder made nothing of some papers" in said
@@ -144,6 +146,48 @@ def test_what_is_said_after_an_issue_was_opened_changes_nothing_of_it(
     clock.forward(minutes=1)
     learning.place_new(app)
     assert titles(app) == ["Browsers", "Soup", "Chaperones"]
+
+
+@pytest.mark.parametrize("table", [EmbeddingSpace, PaperEmbedding])
+def test_a_row_that_was_damaged_costs_nobody_a_mail(app: App, table: Any) -> None:
+    learning.learn(app)
+    publish(app)
+    learning.place_new(app)
+    with app.db.session() as session:
+        session.execute(sa.update(table).values(packed=b"12345"))
+    one_who_likes_proteins(app)
+    open_and_queue(app)
+    assert sorted(titles(app)) == ["Browsers", "Chaperones", "Soup"]
+
+
+def test_a_few_papers_of_another_length_do_not_count(app: App, embedder: EmbeddingServer) -> None:
+    rows = [{"index": n, "embedding": [1.0] * 17} for n in range(32)]
+    embedder.troubles.append({"data": rows})
+    learning.learn(app)
+    [space] = kept(app, EmbeddingSpace)
+    assert space.papers == OLD - 32
+
+
+def test_papers_that_are_refused_stop_no_others(app: App, embedder: EmbeddingServer) -> None:
+    embedder.refused = "proteins"
+    learning.learn(app)
+    found = kept(app, PaperEmbedding)
+    assert len(found) == OLD
+    assert sum(not each.packed for each in found) == OLD / 3
+
+
+def test_a_model_file_that_is_gone_costs_the_night_only_what_it_would_have_said(
+    make_app: Callable[..., App], app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("model.onnx", "tokenizer.json"):
+        (tmp_path / name).write_text("")
+    local = make_app(app.settings.database_url, embedder=str(tmp_path))
+    (tmp_path / "model.onnx").unlink()
+    learning.learn(local)
+    learning.place_new(local)
+    assert "embedder failed" in capsys.readouterr().out
+    with app.db.snapshot() as session:
+        assert learned.newest(session) == Learnt(1, None, None)
 
 
 def test_what_another_embedder_said_is_not_compared_with_this_ones(
@@ -180,6 +224,7 @@ def test_without_an_embedder_what_was_said_is_kept_and_not_used(
     ("given", "says"),
     [
         ({"embedder": "https://api.example.org/v1"}, "EMBEDDER_MODEL"),
+        ({"embedder": "https://me:s3cret@e.example/v1", "embedder_model": "m"}, "without a password"),
         ({"embedder": "ftp://example.org", "embedder_model": "m"}, "EMBEDDER: must be an address"),
         ({"embedder": "https://e.example/v1", "embedder_model": "a b"}, "EMBEDDER_MODEL: must be"),
         (

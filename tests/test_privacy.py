@@ -105,6 +105,7 @@ def test_the_file_holds_everything(make_app: Callable[..., App], database_url: s
     assert by_mail["digest"]["issue"] == "2026-08-05"
     assert len(by_mail["digest"]["papers"]) == 8
     assert all(each["title"] and each["reason"] for each in by_mail["digest"]["papers"])
+    assert {"named", "liked", "trend"} <= set(by_mail["digest"]["papers"][0]["parts"])
     assert {each["kind"] for each in known["events"]} == {"clicked", "liked", "muted"}
     assert [each["said"] for each in known["sign_ups"]] == ["The words of the form."]
     assert [each["new_email"] for each in known["address_changes"]] == [NEW]
@@ -117,6 +118,21 @@ def test_the_file_still_holds_what_was_agreed_to_from_an_earlier_address(app_on_
     assert steering.move(app_on_both, 1)
     known = both.get(f"/preferences/{next_link(app_on_both, id_)}/export").json()
     assert [each["act"] for each in known["consents"]][:2] == ["asked", "confirmed"]
+
+
+@pytest.mark.parametrize("older", [[1, 0.5, "new"], [1, 0.5, "new", None]])
+def test_the_file_holds_picks_from_before_their_parts_were_kept(app: App, older: list[object]) -> None:
+    add_papers(app, [record(1)])
+    [id_] = add_readers(app, 1)
+    pipeline.deliver(app, open_and_queue(app).id)
+    with app.db.session() as session:
+        session.execute(sa.update(Delivery).values(selection={"considered": 1, "picks": [older]}))
+    with app.db.snapshot() as session:
+        person = subscribers.get(session, id_)
+        assert person
+        [mail] = privacy.everything(session, person)["mails"]
+    [paper] = mail["papers"]
+    assert (paper["reason"], paper["parts"]) == ("new", {})
 
 
 def next_link(app: App, id_: int) -> str:

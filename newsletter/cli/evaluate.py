@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from newsletter.cli.frame import LOOK, open_app, parse_day, print_json, progress, settings_embedder
-from newsletter.errors import InputError
+from newsletter.errors import EmbedderError, InputError
 
 if TYPE_CHECKING:
     from newsletter.ranking.benchmark import Library
@@ -87,7 +87,7 @@ def _embedded(*worlds: dict[str, tuple[str, str]]) -> "tuple[Rows, Rows] | None"
     """Return what the embedder that the settings name makes of two worlds' papers, if they name one."""
     from newsletter.embedding import MOST_AT_ONCE
     from newsletter.ranking.meaning import MOST_DIMENSIONS
-    from newsletter.ranking.types import stacked
+    from newsletter.ranking.types import alike_stacked
 
     embedder = settings_embedder()
     if embedder is None:
@@ -97,9 +97,12 @@ def _embedded(*worlds: dict[str, tuple[str, str]]) -> "tuple[Rows, Rows] | None"
     with progress("asking the embedder", len(texts)) as advance:
         for first in range(0, len(texts), MOST_AT_ONCE):
             some = texts[first : first + MOST_AT_ONCE]
-            found += [row[:MOST_DIMENSIONS] for row in embedder.embed(some)]
+            try:
+                found += [row[:MOST_DIMENSIONS] for row in embedder.embed(some)]
+            except EmbedderError as exc:
+                raise EmbedderError(f"the embedder {exc}") from exc
             advance(len(some))
-    rows = stacked(found, max((len(each) for each in found), default=0))
+    rows = alike_stacked(found)
     return rows[: len(worlds[0])], rows[len(worlds[0]) :]
 
 

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from newsletter.ranking.explain import Explained
 
 _SHOWN = 20  # of those that were left out
-_PARTS = {"named": "named", "liked": "liked", "text": " text", "coread": "  co-", "semantic": "means",
-          "disliked": "-dis-", "trend": "trend"}  # fmt: skip
-_HEAD = f"score  {'  '.join(_PARTS.values())}"
+_PARTS = "named", "liked", "text", "coread", "semantic", "disliked", "trend"
+_HEAD = f"score  {'  '.join(_PARTS)}"
 
 
 def register(cli: typer.Typer) -> None:
@@ -55,7 +54,10 @@ def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
             raise InputError(f"there is no issue {slot}")
         id_ = person.id or 0
         delivery = deliveries.of_issue(session, issue.id or 0, id_)
-        sent = thaw(delivery.selection).picks if delivery and delivery.selection else ()
+        try:
+            sent = thaw(delivery.selection).picks if delivery and delivery.selection else ()
+        except (TypeError, ValueError, KeyError) as exc:
+            raise InputError(f"what {email} was sent of issue {slot} cannot be read: {exc}") from exc
         drafted = issues.draft(session, issue.day, app.now(), app.settings.window)
         desk = Desk(session, drafted, app.identity, app.templates)
         now = desk.explain(session, id_)
@@ -126,5 +128,5 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 def _numbers(each: dict[str, Any]) -> str:
     parts = each["parts"] or {}  # it was sent before they were kept
-    told = [f"{parts[name]:5.2f}" if name in parts else "    -" for name in _PARTS]
-    return f"{each['score']:5.2f}  {'  '.join(told)}"
+    told = [(f"{parts[name]:.2f}" if name in parts else "-").rjust(len(name)) for name in _PARTS]
+    return "  ".join([f"{each['score']:5.2f}", *told])

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_AT_ONCE = 64  # texts
+MOST_AT_ONCE = 32  # texts
 MOST_CHARACTERS = 8_000  # of a text: title and abstract, and no book
 
 
@@ -20,7 +20,7 @@ class Embedder(Protocol):
     def name(self) -> str: ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (texts, dimensions), 64 texts at most; 0 for a text that it makes nothing of.
+        """Return (texts, dimensions), 32 texts at most; 0 for a text that it makes nothing of.
 
         :raises EmbedderError: it does not answer, or with nothing that can be used.
         """

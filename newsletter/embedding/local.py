@@ -41,11 +41,17 @@ class LocalEmbedder:
 
     @cached_property
     def name(self) -> str:
-        """What is in the file: another model under the same name says something else."""
+        """What is in the file: another model under the same name says something else.
+
+        :raises EmbedderError: the file is gone.
+        """
         digest = blake2b(digest_size=16)
-        with self._model.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+        try:
+            with self._model.open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
+        except OSError as exc:
+            raise EmbedderError(f"cannot be read: {exc}") from exc
         return f"onnx:{digest.hexdigest()}"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -85,12 +91,12 @@ class LocalEmbedder:
 
 def _mean(last: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (texts, dimensions): a text's own vector, or else the mean of its tokens'."""
-    if last.ndim == 2:
+    if last.ndim == 2 and len(last) == len(mask):
         found = last
     elif last.ndim == 3 and last.shape[:2] == mask.shape:
         weights = mask[:, :, None].astype(np.float32)
         found = (last * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1.0)
     else:
-        raise EmbedderError(f"answers an array of {last.ndim} dimensions")
+        raise EmbedderError(f"answers an array of {last.shape}")
     found = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, np.float32(0.0))
     return found.astype(np.float32)

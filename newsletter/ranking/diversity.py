@@ -60,7 +60,7 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
     :param wanted: for each interest the columns of the papers that hold it.
     :param values: by paper; -inf for what must not be picked.
     """
-    share = limit // (2 * len(wanted)) or 1 if 1 < len(wanted) <= limit else 0
+    share = _share(limit, wanted)
     found = list(picked)
     for holding in wanted if share else ():
         if len(holding.intersection(found)) >= share:
@@ -80,11 +80,16 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
     return found
 
 
+def _share(limit: int, wanted: Sequence[frozenset[int]]) -> int:
+    """Return how many picks each interest gets at least, as far as there are papers for it."""
+    return limit // (2 * len(wanted)) or 1 if 1 < len(wanted) <= limit else 0
+
+
 def make_room(picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]], column: int) -> list[int]:
     """Return a reader's picks with one more behind them, which takes the place of the last that can be spared."""
     found = list(picked)
     if len(found) >= limit:
-        place = _spare(found, wanted, 1)
+        place = _spare(found, wanted, _share(limit, wanted))
         if place is None or limit < 2:
             return found
         del found[place]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from newsletter.ranking.pool import Pool
-from newsletter.ranking.score import WEAK, Scores
+from newsletter.ranking.score import ALIKE, WEAK, Scores
 
 _FAR = WEAK / 3  # a paper that answers less than this is nobody's topic
 
@@ -20,11 +20,17 @@ def outside(
     :param picked: their columns; what says the same as one of these is not from outside.
     :param wanted: for each of their interests the columns of the papers that hold it.
     """
-    known = wanted or scores.likes.indptr[reader] < scores.likes.indptr[reader + 1]
-    if not known or not picked:
+    likes = scores.likes
+    liked = likes.indices[likes.indptr[reader] : likes.indptr[reader + 1]]
+    if not (wanted or len(liked)) or not picked:
         return None
-    near = scores.named[reader] + scores.liked[reader] + scores.disliked[reader]
-    for column in np.flatnonzero((near < _FAR) & np.isfinite(scores.values[reader])).tolist():  # the hottest first
+    far = (scores.named[reader] + scores.liked[reader] + scores.disliked[reader] < _FAR) & np.isfinite(
+        scores.values[reader]
+    )
+    if len(liked):  # where all papers are of one field, none stands out
+        far &= scores.look.text[liked].max(axis=0) < ALIKE
+    far[list(picked)] = False
+    for column in np.flatnonzero(far).tolist():  # the hottest first
         if not any(column in holding for holding in wanted) and pool.twins(column).isdisjoint(picked):
             return int(column)
     return None

@@ -19,6 +19,7 @@ WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
 _OWN_WORDS, _MANY_LIKES = 1.0, 30.0  # the more a reader likes, the less their keywords are needed
 _STRONG = 3.0  # standard deviations above the day's papers, as good as a weak match of a keyword
 _NOTHING = 1e-6  # what is left when likes and dislikes cancel out is noise
+ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
 _COMMON, _SURE = 0.04, 0.1  # how much any two papers are alike; and, as recorded, two on the same subject
 _DISLIKED = WEAK / (_SURE - _COMMON)
 _T = TypeVar("_T", bound=Hashable)

@@ -10,12 +10,11 @@ from scipy import sparse
 from newsletter.ranking.diversity import diverse, fair, looked_at, make_room
 from newsletter.ranking.outside import outside
 from newsletter.ranking.pool import Pool
-from newsletter.ranking.score import Scores, score
+from newsletter.ranking.score import ALIKE, Scores, score
 from newsletter.ranking.statistics import Vector
 from newsletter.ranking.types import Likened, Pick, Wish, made
 
 _MAX_MATCHED = 3
-_ALIKE = 0.08  # from here on most recorded picks share their subject with the liked paper; half of them are there
 _NEVER, _LOWEST = float("-inf"), -1e9
 _COMPARED, _COMPARED_OF_MANY = 2_000, 20  # readers, whose candidates are compared with each other at once
 _ROWS_BYTES = 48 * 2**20
@@ -25,6 +24,8 @@ _TIE = 5e-7  # less than half the last decimal of a value
 
 def select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     """Return each reader's picks, best first: never a muted paper, one they have seen, or one below their bar.
+
+    But for the one from outside their topics, if they want it, which comes last and need not reach their bar.
 
     Of two that say the same the better one is picked, and what is like a pick already comes later. Equal scores go to
     the hotter paper, then to the one we knew first; among those at 0, what is more like the disliked papers comes last.
@@ -172,7 +173,7 @@ class _Reasons:
         if len(pick):
             first = np.flatnonzero(np.diff(pick, prepend=-1))
             best[pick[first]] = np.maximum.reduceat(told, first)
-        hits = np.flatnonzero((told == best[pick]) & (told >= _ALIKE))
+        hits = np.flatnonzero((told == best[pick]) & (told >= ALIKE))
         found: dict[int, list[tuple[str, bool]]] = {}
         clicked = (likes.data[like[hits]] < 1).tolist()
         for number, row, half in zip(pick[hits].tolist(), likes.indices[like[hits]].tolist(), clicked, strict=True):

@@ -1,5 +1,6 @@
 """What goes into ranking and what comes out. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -195,6 +196,12 @@ def stacked(rows: Sequence[Rows | None], size: int) -> Rows:
         if row is not None and len(row) == size:
             place[:] = row
     return finite(found)
+
+
+def alike_stacked(rows: Sequence[Rows | None]) -> Rows:
+    """Return (rows, size), of the size that most have; 0 for the others."""
+    sizes = [len(each) for each in rows if each is not None and each.any()]
+    return stacked(rows, max(Counter(sizes).items(), key=lambda each: (each[1], each[0]), default=(0, 0))[0])
 
 
 def at_length_1(rows: NDArray[Any]) -> Rows:

@@ -1,15 +1,27 @@
 """An embedder behind HTTP: what it says is taken, what it should not say is not."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from embedders import DIMENSIONS, EmbeddingServer, direction
 
-from newsletter.embedding.endpoint import Endpoint
+from newsletter.app import embedder_of
+from newsletter.embedding import Embedder, endpoint
 from newsletter.errors import EmbedderError
+from newsletter.settings import Settings
 
 TEXTS = ["Protein folding\nEnzymes.", "Agents\nuse tools", ""]
+
+
+def Endpoint(url: str, model: str, key: str = "") -> Embedder:
+    settings = Settings(
+        _env_file=None, embedder=url, embedder_model=model, embedder_key=key or None, http_timeout_seconds=0.5
+    )
+    found = embedder_of(settings)
+    assert isinstance(found, endpoint.Endpoint)
+    return found
 
 
 @pytest.fixture
@@ -70,7 +82,8 @@ def test_of_two_lengths_the_one_of_most_texts_counts(server: EmbeddingServer) ->
         ({"data": [1, 2, 3]}, "not asked"),
         ({"data": [entry(0, [1.0]), entry(1, [1.0]), entry(3, [1.0])]}, "not asked"),
         ({"data": [entry(0, [1.0]), entry(True, [1.0]), entry(2, [1.0])]}, "not asked"),
-        (b" " * (33 * 2**20), "more than 32 MB"),
+        (b" " * (33 * 2**20), "more than 32 MiB"),
+        ({"data": [entry(0, [1.0]), entry(0, [1.0]), entry(2, [1.0])]}, "or twice"),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_an_error_that_says_why(
@@ -88,16 +101,52 @@ def test_a_text_that_is_refused_costs_no_other_its_direction(server: EmbeddingSe
     assert [bool(row.any()) for row in found] == [True] * 20 + [False] + [True] * 11
 
 
-def test_where_everything_is_refused_it_is_the_embedder_that_fails(server: EmbeddingServer) -> None:
-    server.refused = "Text"
-    with pytest.raises(EmbedderError, match="answers 400"):
-        Endpoint(server.url, "m").embed([f"Text {n}" for n in range(20)])
+def test_texts_that_are_all_refused_are_nothing_where_another_text_is_not(server: EmbeddingServer) -> None:
+    server.refused = "Bad"
+    assert not Endpoint(server.url, "m").embed(["Bad"]).any()
+    assert not Endpoint(server.url, "m").embed(["Bad 1", "Bad 2"]).any()
+    found = Endpoint(server.url, "m").embed(["Good", "Bad 1", "Bad 2", "Good", "Bad 3"])
+    assert [bool(row.any()) for row in found] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("texts", [1, 2, 20])
+def test_where_everything_is_refused_it_is_the_embedder_that_fails(server: EmbeddingServer, texts: int) -> None:
+    server.refused = "e"  # which is in every text there is
+    with pytest.raises(EmbedderError, match="nothing of anything"):
+        Endpoint(server.url, "m").embed([f"Text {n}" for n in range(texts)])
+
+
+def test_where_every_embedding_is_none_it_is_the_embedder_that_fails(server: EmbeddingServer) -> None:
+    server.troubles += [{"data": [entry(n, "AACAPw==") for n in range(3)]}, {"data": [entry(0, None)]}]
+    with pytest.raises(EmbedderError, match="nothing of anything"):
+        Endpoint(server.url, "m").embed(TEXTS)
+
+
+@pytest.mark.parametrize("where", ["head", "body"])
+def test_an_answer_that_trickles_is_not_waited_for(server: EmbeddingServer, where: str) -> None:
+    server.trickles = where
+    with pytest.raises(EmbedderError, match="did not finish its answer in time"):
+        Endpoint(server.url, "m").embed(TEXTS)
+
+
+def test_the_words_of_this_machine_s_netrc_are_no_key(
+    server: EmbeddingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    Endpoint(server.url, "m", "a-key").embed(TEXTS)
+    assert server.keys == ["Bearer a-key"]
+
+
+def test_the_whole_address_does_as_well(server: EmbeddingServer) -> None:
+    Endpoint(f"{server.url}/embeddings", "m").embed(TEXTS)
+    assert server.asked[0]["path"] == "/v1/embeddings"
 
 
 def test_nobody_there_is_an_error_that_says_so() -> None:
     with EmbeddingServer().serving() as gone:
         url = gone.url
-    with pytest.raises(EmbedderError, match="does not answer"):
+    with pytest.raises(EmbedderError, match="cannot be reached"):
         Endpoint(url, "m", "a-secret").embed(TEXTS)
 
 

@@ -52,6 +52,20 @@ def test_a_long_text_is_cut(tmp_path: Path) -> None:
     assert found.tolist() == [[1.0, 0.0]]
 
 
+def test_an_answer_for_another_number_of_texts_is_an_error(tmp_path: Path) -> None:
+    put_model(tmp_path)
+    whole = onnx.load(str(tmp_path / "model.onnx"))
+    axes = numpy_helper.from_array(np.array([0], dtype=np.int64), "axes")
+    whole.graph.initializer.append(axes)
+    whole.graph.node.append(helper.make_node("ReduceMean", ["last_hidden_state", "axes"], ["mean"], keepdims=0))
+    del whole.graph.output[:]
+    whole.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["tokens", 2]))
+    whole.opset_import[0].version = 18
+    onnx.save(whole, str(tmp_path / "model.onnx"))
+    with pytest.raises(EmbedderError, match="answers an array of"):
+        LocalEmbedder(tmp_path).embed(["enzymes fold", "agents", "fold", "agents"])
+
+
 def test_what_is_no_number_is_nothing(tmp_path: Path) -> None:
     broken = VECTORS.copy()
     broken[4] = np.nan

@@ -75,3 +75,29 @@ def test_it_costs_no_interest_its_share() -> None:
 def test_it_is_explained() -> None:
     _, found = explain(Pool(PAPERS), WISH)
     assert [each.rule for each in found[:4]] == [Rule.PICKED] * 3 + [Rule.OUTSIDE]
+
+
+def test_a_paper_without_a_word_is_not_picked_twice() -> None:
+    papers = [Document(1, "???", trend=0.99), *PAPERS[1:4]]
+    [found] = select(Pool(papers), [replace(WISH, limit=5)])
+    assert len({pick.paper_id for pick in found}) == len(found) == 4
+    assert not any(pick.outside for pick in found)
+
+
+def test_it_takes_nothing_of_an_interest_s_share_however_large_that_is() -> None:
+    papers = [
+        *(Document(n, f"Graphs, part {n}", trend=0.9) for n in range(1, 12)),
+        *(Document(n, f"Soup, part {n}", trend=0.1) for n in range(20, 23)),
+        Document(50, "Knots", trend=1.0),
+    ]
+    wish = Wish(Interests((Interest("graphs", ("graphs",)), Interest("soup", ("soup",)))), 8, outside=True)
+    [found] = select(Pool(papers), [wish])
+    assert [pick.matched for pick in found].count(("soup",)) >= 2
+    assert found[-1].paper_id == 50
+
+
+def test_where_all_papers_are_of_one_field_none_is_from_outside() -> None:
+    papers = [Document(n, f"Protein folding, part {n}", f"It takes {n} ways.", trend=n / 100) for n in range(1, 60)]
+    liked = Rated("Protein folding", "Protein folding\nIt takes many ways.", 1.0)
+    [found] = select(Pool(papers), [Wish(Interests(rated=(liked,)), 5, outside=True)])
+    assert not any(pick.outside for pick in found)

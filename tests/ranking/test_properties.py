@@ -78,7 +78,8 @@ def wishes(draw: st.DrawFn) -> Wish:
         tuple(draw(st.lists(st.one_of(_text, st.sampled_from(("Ada Example", "J Smith", "cs.cl"))), max_size=2))),
         draw(_ratings),
     )
-    return Wish(interests, draw(st.integers(0, 10)), frozenset(draw(st.sets(st.integers(1, 1_000), max_size=3))))
+    seen = frozenset(draw(st.sets(st.integers(1, 1_000), max_size=3)))
+    return Wish(interests, draw(st.integers(0, 10)), seen, outside=draw(st.booleans()))
 
 
 def _holds(document: Document, phrase: str) -> bool:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlmodel import Session, col, select
 
+from newsletter import logs
 from newsletter.db import chunks, insert
 from newsletter.issues.learned.models import (
     CoreadModel,
@@ -32,6 +33,7 @@ from newsletter.subscribers.ratings import store as ratings
 from newsletter.subscribers.ratings.models import Rating, Said
 from newsletter.subscribers.ratings.store import Word
 
+_log = logs.get(__name__)
 _CHUNK = 500
 _WEIGHTS = {Said.LIKED: 1.0, Said.DISLIKED: -1.0, Said.MORE: 2.0, Said.LESS: -2.0, Said.CLICKED: 0.5}
 _LIKES = (Said.LIKED, Said.MORE)
@@ -96,7 +98,17 @@ def factors(
 def space(session: Session, id_: int | None) -> Space | None:
     """Return how embeddings are compared, if that is still there."""
     packed = session.scalar(sa.select(col(EmbeddingSpace.packed)).where(col(EmbeddingSpace.id) == id_)) if id_ else None
-    return Space.from_bytes(packed) if packed else None
+    try:
+        return Space.from_bytes(packed) if packed else None
+    except ValueError:  # ranking can do without
+        _log.exception("space of embeddings cannot be read", space=id_)
+        return None
+
+
+def embedder_of(session: Session, space_id: int | None) -> str:
+    """Return whose embeddings a space compares; nobody's where there is none."""
+    whose = sa.select(col(EmbeddingSpace.embedder)).where(col(EmbeddingSpace.id) == space_id)
+    return (session.scalar(whose) if space_id else None) or ""
 
 
 def embeddings(
@@ -124,11 +136,8 @@ def places(
 
     :param by: see `factors`.
     """
-    coread, meant = factors(session, learnt.model_id, paper_ids, by), dict[int, NDArray[np.float32]]()
-    if learnt.space_id:
-        whose = sa.select(col(EmbeddingSpace.embedder)).where(col(EmbeddingSpace.id) == learnt.space_id)
-        if embedder := session.scalar(whose):
-            meant = embeddings(session, embedder, paper_ids, by)
+    coread, embedder = factors(session, learnt.model_id, paper_ids, by), embedder_of(session, learnt.space_id)
+    meant = embeddings(session, embedder, paper_ids, by) if embedder else {}
     return {each: Place(coread.get(each), meant.get(each)) for each in coread.keys() | meant.keys()}
 
 
@@ -344,5 +353,5 @@ def pack(values: NDArray[np.float32]) -> bytes:
 
 
 def unpack(packed: bytes) -> NDArray[np.float32]:
-    """Return what `pack` packed."""
-    return np.frombuffer(packed, dtype="<f2").astype(np.float32)
+    """Return what `pack` packed; nothing of what was cut."""
+    return np.frombuffer(packed if len(packed) % 2 == 0 else b"", dtype="<f2").astype(np.float32)

@@ -136,6 +136,18 @@ class Web:
             target = self._spelled(guard.follow(target, got.location, self._named))
         raise SourceError("redirects too often")
 
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Return the answer to a POST of JSON, asked once; a redirect is an answer like any other.
+
+        :raises SourceError: no answer, or one that is too large, too slow or broken.
+        """
+        given = self._headers | {"Content-Type": "application/json"} | dict(headers)
+        try:
+            got = self._once(self._spelled(url), given, body)
+        except _TROUBLES as exc:
+            raise SourceError(_say(_root(exc))) from exc
+        return Answer(got.status, got.body)
+
     def _spelled(self, url: str, params: Mapping[str, str] | None = None) -> str:
         """Return the URL as it goes out, judged before and after."""
         guard.check(url, self._named)
@@ -187,19 +199,20 @@ class Web:
         if seconds > 0:
             self._asked_for_rest[place.host, place.port] = clock.monotonic() + seconds
 
-    def _once(self, url: str, headers: Mapping[str, str]) -> _Got:
+    def _once(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> _Got:
         """Make one request over one connection."""
         with guard.Deadline(_WHOLE * self._timeout) as deadline:
             adapter = guard.GuardedAdapter(self._named, deadline)
-            with contextlib.closing(adapter), self._send(adapter, url, headers, deadline) as response:
+            request = requests.Request("GET" if body is None else "POST", url, headers=dict(headers), data=body)
+            with contextlib.closing(adapter), self._send(adapter, request, deadline) as response:
                 status = response.status_code
                 location = _location(response) if status in _REDIRECTS else None
                 wanted = location is None and status not in _REFUSALS and status != 304
-                body = _body(response.raw, deadline) if wanted else b""
-                return _Got(status, response.reason or "", response.headers, body, location)
+                found = _body(response.raw, deadline) if wanted else b""
+                return _Got(status, response.reason or "", response.headers, found, location)
 
     def _send(
-        self, adapter: guard.GuardedAdapter, url: str, headers: Mapping[str, str], deadline: guard.Deadline
+        self, adapter: guard.GuardedAdapter, request: requests.Request, deadline: guard.Deadline
     ) -> requests.Response:
         """Return an answer of which the head has come.
 
@@ -207,10 +220,11 @@ class Web:
         redirect to its end, even of one that it is told not to follow.
         """
         try:
-            given = requests.Session().merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
-            request = requests.Request("GET", url, headers=dict(headers)).prepare()
-            verify = given["verify"] or True
-            answer = adapter.send(request, stream=True, timeout=self._timeout, verify=verify, proxies=given["proxies"])
+            session, url = requests.Session(), str(request.url)
+            given = session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
+            verify, proxies = given["verify"] or True, given["proxies"]
+            prepared = request.prepare()
+            answer = adapter.send(prepared, stream=True, timeout=self._timeout, verify=verify, proxies=proxies)
         except _TROUBLES as exc:
             if deadline.over:
                 raise SourceDownError(_LATE) from exc
