@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from samples import add_papers, add_readers, mails_of, open_and_queue, paper_ids_in, record
 from sqlmodel import select
 
@@ -107,6 +108,15 @@ def test_what_was_sent_before_parts_were_kept_is_shown_without_them(sent: App, h
     done = here("explain", "--subscriber", "reader0@example.org", "--issue", "2026-08-05")
     assert done.returncode == 0
     assert done.stdout.splitlines()[2].split()[2:9] == ["-"] * 7
+
+
+def test_what_cannot_be_read_is_said_so(sent: App, here: Here) -> None:
+    mails_of(sent)
+    with sent.db.session() as session:
+        session.execute(sa.update(Delivery).values(selection={"considered": 1, "picks": [[1, 0.5]]}))
+    done = here("explain", "--subscriber", "reader0@example.org", "--issue", "2026-08-05")
+    assert done.returncode == 1
+    assert "what was sent cannot be read" in done.stderr
 
 
 def test_it_reads_as_text_too(sent: App, here: Here) -> None:

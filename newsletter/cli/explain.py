@@ -9,7 +9,10 @@ from newsletter.cli.frame import LOOK, open_app, print_json
 from newsletter.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from newsletter.app import App
+    from newsletter.issues.compose import DigestPick
     from newsletter.ranking.explain import Explained
 
 _SHOWN = 20  # of those that were left out
@@ -41,7 +44,7 @@ def explain(
 
 def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
     from newsletter.delivery import store as deliveries
-    from newsletter.delivery.desk import Desk, thaw
+    from newsletter.delivery.desk import Desk
     from newsletter.delivery.models import SkipReason
     from newsletter.issues import store as issues
     from newsletter.subscribers import store as subscribers
@@ -54,10 +57,7 @@ def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
             raise InputError(f"there is no issue {slot}")
         id_ = person.id or 0
         delivery = deliveries.of_issue(session, issue.id or 0, id_)
-        try:
-            sent = thaw(delivery.selection).picks if delivery and delivery.selection else ()
-        except (TypeError, ValueError, KeyError) as exc:
-            raise InputError(f"what {email} was sent of issue {slot} cannot be read: {exc}") from exc
+        sent = _kept(delivery.selection) if delivery and delivery.selection else ()
         drafted = issues.draft(session, issue.day, app.now(), app.settings.window)
         desk = Desk(session, drafted, app.identity, app.templates)
         now = desk.explain(session, id_)
@@ -67,22 +67,27 @@ def _explained(app: "App", email: str, slot: str) -> dict[str, Any]:
         "subscriber": person.email,
         "state": delivery.state if delivery else None,
         "why_none": (delivery.skip_reason or "") if delivery else "",
-        "sent": [
-            {
-                "paper_id": each.paper_id,
-                "title": _title(papers, each.paper_id),
-                "score": each.score,
-                "parts": each.parts._asdict() if each.parts else None,
-                "reason": each.reason,
-            }
-            for each in sent
-        ],
-    }
+        "sent": [each._asdict() | {"title": _title(papers, each.paper_id), "parts": each.parts and each.parts._asdict()}
+                 for each in sent],
+    }  # fmt: skip
     if isinstance(now, SkipReason):
         return found | {"why_none": found["why_none"] or now.value, "candidates": []}
     edition, explanation = now
     reasons = explanation.reasons
     return found | {"candidates": [_candidate(each, edition.papers, reasons) for each in explanation.candidates]}
+
+
+def _kept(selection: dict[str, Any]) -> "Sequence[DigestPick]":
+    """Return what was sent.
+
+    :raises InputError: it cannot be read.
+    """
+    from newsletter.delivery.desk import thaw
+
+    try:
+        return thaw(selection).picks
+    except (TypeError, ValueError, KeyError) as exc:
+        raise InputError(f"what was sent cannot be read: {exc}") from exc
 
 
 def _candidate(each: "Explained", papers: dict[int, Any], reasons: dict[int, str]) -> dict[str, Any]:
