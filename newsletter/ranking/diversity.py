@@ -60,23 +60,22 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
     :param wanted: for each interest the columns of the papers that hold it.
     :param values: by paper; -inf for what must not be picked.
     """
-    share = _share(limit, wanted)
-    found = list(picked)
+    share, found, among = _share(limit, wanted), list(picked), set(picked)
     for holding in wanted if share else ():
-        if len(holding.intersection(found)) >= share:
+        if len(holding & among) >= share:
             continue
-        more = [(-values.item(column), column) for column in holding.difference(found)]
-        for worst, column in sorted(more):
-            if worst == np.inf or len(holding.intersection(found)) >= share:
+        for worst, column in sorted([(-values.item(column), column) for column in holding - among]):
+            if worst == np.inf or len(holding & among) >= share:
                 break
-            if not pool.twins(column).isdisjoint(found):
+            if not pool.twins(column).isdisjoint(among):
                 continue
             if len(found) >= limit:
                 spare = _spare(found, wanted, share)
                 if spare is None:
                     break
-                del found[spare]
+                among.discard(found.pop(spare))
             found.append(column)
+            among.add(column)
     return found
 
 
@@ -98,8 +97,6 @@ def make_room(picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]
 
 def _spare(picked: Sequence[int], wanted: Sequence[frozenset[int]], share: int) -> int | None:
     """Return the place of the last pick without which every interest still has its share."""
-    counts = [len(holding.intersection(picked)) for holding in wanted]
-    for place in range(len(picked) - 1, -1, -1):
-        if not any(picked[place] in holding and count <= share for holding, count in zip(wanted, counts, strict=True)):
-            return place
-    return None
+    among = set(picked)
+    needed = frozenset[int]().union(*[each for holding in wanted if len(each := holding & among) <= share])
+    return next((place for place in range(len(picked) - 1, -1, -1) if picked[place] not in needed), None)

@@ -60,9 +60,11 @@ class Likeness:
         except KeyError:
             new = {each.key: each for each in rated if each.key not in place}
         found = self._found(list(new.values()))
+        self._keep(found, [row for row, each in enumerate(new.values()) if each.shared])
+        if not self.lacks(new):
+            return [place[each.key] for each in rated], self._kept
         known = list(dict.fromkeys(each.key for each in rated if each.key not in new))
         rows, kept = [place[key] for key in known], self._kept
-        self._keep(found, [row for row, each in enumerate(new.values()) if each.shared])
         both = self._blank(len(known) + len(new), [*known, *found.keys])
         both.put(slice(len(known)), kept, rows)
         both.put(slice(len(known), None), found, slice(None))
