@@ -231,6 +231,7 @@ class Desk:
         )
         left_out = len(selection.picks) - len(fitted.picks)
         warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
+        fitted = replace(fitted, said=(digest.opening, digest.why))
         return Prepared(person, fitted, press.print(digest, tokens), tokens.unsubscribe, warnings)
 
 
@@ -291,6 +292,7 @@ def freeze(selection: Selection) -> dict[str, Any]:
     return {
         "considered": selection.considered,
         "picks": selection.picks,
+        "said": selection.said,
     }
 
 
@@ -300,4 +302,4 @@ def thaw(kept: dict[str, Any]) -> Selection:
     :raises TypeError, ValueError, KeyError: it is no such thing.
     """
     picks = [DigestPick(int(paper_id), float(score), str(reason)) for paper_id, score, reason in kept["picks"]]
-    return Selection(int(kept["considered"]), tuple(picks))
+    return Selection(int(kept["considered"]), tuple(picks), tuple(map(str, kept.get("said", ()))))
