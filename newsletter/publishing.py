@@ -25,7 +25,7 @@ _KEPT = 400  # rankings in memory, some kilobytes each
 
 @dataclass(frozen=True, slots=True)
 class Trending:
-    """A paper that much was said of when its issue opened: its votes then, and how fast they grew a day."""
+    """A paper that was much talked about when its issue opened: its votes then, and how fast they grew a day."""
 
     paper: Paper
     upvotes: int | None

@@ -67,7 +67,7 @@ def ris(slot: str, request: Request, past: ArchiveDep) -> Response:
 
 @router.api_route("/archive/{slot}", methods=["GET", "HEAD"])
 def issue(slot: str, request: Request, past: ArchiveDep, app: AppDep, show: ShowDep) -> Response:
-    """Show what an issue's papers were that most was said of, whoever was mailed which."""
+    """Show which of an issue's papers were talked about most, whoever was mailed which."""
     leaf = _leaf(past, slot)
     papers = [shown.trending(each) for each in leaf.issue.papers]
     body = show.text(

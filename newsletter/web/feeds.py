@@ -62,7 +62,7 @@ def _of_everybody(request: Request, past: Archive, app: App) -> Feed:
     return Feed(
         id=f"{base}/feed.atom",
         title=app.identity.letterhead.name,
-        subtitle="New papers that most is said of",
+        subtitle="The papers that people talk about most",
         home=f"{base}/archive",
         paths={kind: f"{base}/feed.{kind}" for kind in _WRITERS},
         author=app.identity.letterhead.name,
