@@ -89,23 +89,26 @@ class Archive:
         with self._db.snapshot() as session:
             return store.slots(session, limit)
 
-    def news(self) -> list[tuple[PublicIssue, Trending]]:
+    def news(self) -> list[tuple[Issue, Trending]]:
         """Return papers with the issue that first had them among its hottest, newest first.
 
         A paper stays a candidate for days: in a feed it is news once, and keeps the date that it came with. So nothing
         is told of the oldest issues looked at, whose papers may have come with an older one.
         """
         with self._db.snapshot() as session:
-            found = self._filled(session, store.newest(session, _LOOK_BACK), SHOWN)
-        sure = found if len(found) < _LOOK_BACK else found[: -min(self._days, _LOOK_BACK - 1)]
-        seen: set[int] = set()
-        firsts: list[list[tuple[PublicIssue, Trending]]] = []
-        for issue in reversed(found):
-            fresh = [each for each in issue.papers if each.paper.id not in seen]
-            seen |= {each.paper.id or 0 for each in fresh}
-            if issue in sure:
-                firsts.append([(issue, each) for each in fresh])
-        return [each for first in reversed(firsts) for each in first][:_FED]
+            issues = store.newest(session, _LOOK_BACK)
+            rankings = self._rankings(session, issues)
+            sure = issues if len(issues) < _LOOK_BACK else issues[: -min(self._days, _LOOK_BACK - 1)]
+            firsts = {place.paper_id: issue for issue in issues for place in rankings[issue.id or 0].top[:SHOWN]}
+            told = [
+                (issue, place)
+                for issue in sure
+                for place in rankings[issue.id or 0].top[:SHOWN]
+                if firsts[place.paper_id] is issue
+            ][:_FED]
+            found = papers.by_ids(session, (place.paper_id for _, place in told))
+        shown = {each.paper.id: each for each in _shown([place for _, place in told], found)}
+        return [(issue, shown[place.paper_id]) for issue, place in told if place.paper_id in shown]
 
     def _filled(self, session: Session, issues: Sequence[Issue], most: int) -> list[PublicIssue]:
         rankings = self._rankings(session, issues)

@@ -1,5 +1,7 @@
 """Samples and ratings as pages show them."""
 
+from functools import lru_cache
+
 from newsletter.papers.models import Paper, link_targets
 from newsletter.papers.textclean import bare, clean, plain, shorten, teaser, web_address
 from newsletter.publishing import PublicIssue, Trending
@@ -54,13 +56,13 @@ def public(paper: Paper, upvotes: int | None = None, gained: float | None = None
     rising = round(gained or 0)
     return PublicPaper(
         id=paper.id or 0,
-        title=shorten(clean(bare(paper.title), 4 * _TITLE), _TITLE),
+        title=_title(paper),
         url=targets.pop(first, ""),
         authors=author_line([clean(name, _TITLE) for name in paper.authors]),
         names=[clean(name, _TITLE) for name in paper.authors[:_NAMES]],
         organization=shorten(clean(paper.organization, _TITLE), _ORGANIZATION),
         categories=[clean(each, _TITLE) for each in paper.categories[:_CATEGORIES]],
-        teaser=clean(teaser(paper.summary, paper.abstract, _LONG_TEASER), 5 * _LONG_TEASER),
+        teaser=_teaser(paper.summary, paper.abstract),
         links=targets,
         upvotes=upvotes or 0,
         gained=rising if rising >= _RISING else 0,
@@ -74,7 +76,16 @@ def trending(each: Trending) -> PublicPaper:
 
 def issue_line(issue: PublicIssue) -> IssueLine:
     """Return an issue as it stands among others."""
-    return IssueLine(issue.slot, issue.day, issue.considered, [trending(each).title for each in issue.papers])
+    return IssueLine(issue.slot, issue.day, issue.considered, [_title(each.paper) for each in issue.papers])
+
+
+def _title(paper: Paper) -> str:
+    return shorten(clean(bare(paper.title), 4 * _TITLE), _TITLE)
+
+
+@lru_cache(maxsize=500)  # everybody looks at the same papers
+def _teaser(summary: str, abstract: str) -> str:
+    return clean(teaser(summary, abstract, _LONG_TEASER), 5 * _LONG_TEASER)
 
 
 def address(paper: Paper) -> str:

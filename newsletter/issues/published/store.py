@@ -8,6 +8,7 @@ that a relay's refusal stopped is shown: nothing is wrong with its papers.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -61,27 +62,24 @@ def slots(session: Session, limit: int) -> list[tuple[str, datetime]]:
 
 def rankings(session: Session, issue_ids: Collection[int], limit: int) -> dict[int, Ranking]:
     """Return the hottest candidates of some issues, each with at most `limit`."""
+    if not issue_ids:
+        return {}
     of = col(IssueCandidate.issue_id)
-    hottest = col(IssueCandidate.trend).desc(), col(IssueCandidate.paper_id)
-    ranked = (
-        sa.select(
-            of,
-            col(IssueCandidate.paper_id),
-            col(IssueCandidate.upvotes),
-            col(IssueCandidate.gained),
-            sa.func.row_number().over(partition_by=of, order_by=hottest).label("place"),
-            sa.func.count().over(partition_by=of).label("considered"),
-        )
-        .where(of.in_(issue_ids))
-        .subquery()
-    )
-    statement = sa.select(ranked).where(ranked.c.place <= limit).order_by(ranked.c.issue_id, ranked.c.place)
-    places: dict[int, list[Place]] = {}
-    considered: dict[int, int] = {}
-    for issue_id, paper_id, upvotes, gained, _, number in session.execute(statement):
-        places.setdefault(issue_id, []).append(Place(paper_id, upvotes, gained))
-        considered[issue_id] = number
-    return {issue_id: Ranking(considered[issue_id], tuple(top)) for issue_id, top in places.items()}
+    counted = sa.select(of, sa.func.count()).where(of.in_(issue_ids)).group_by(of)
+    # Each issue's own first rows, in one statement: numbering all rows would sort them all.
+    hottest = session.execute(sa.union_all(*(_hottest(each, limit) for each in issue_ids)))
+    places: dict[int, list[Place]] = {issue_id: [] for issue_id in issue_ids}
+    for issue_id, paper_id, upvotes, gained, _ in sorted(hottest, key=lambda row: (-row.trend, row.paper_id)):
+        places[issue_id].append(Place(paper_id, upvotes, gained))
+    return {issue_id: Ranking(number, tuple(places[issue_id])) for issue_id, number in session.execute(counted)}
+
+
+def _hottest(issue_id: int, limit: int) -> sa.Select[Any]:
+    of = IssueCandidate
+    columns = col(of.issue_id), col(of.paper_id), col(of.upvotes), col(of.gained), col(of.trend)
+    first = sa.select(*columns).where(col(of.issue_id) == issue_id)
+    order = col(of.trend).desc(), col(of.paper_id)
+    return sa.select(first.order_by(*order).limit(limit).subquery())
 
 
 def _public() -> tuple[sa.ColumnElement[bool], ...]:
