@@ -5,8 +5,10 @@ from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
-from fakes import Clock
+from fakes import Clock, SmtpServer
 from fastapi.testclient import TestClient
+from people import heading, link, mails, publish
+from playwright.sync_api import Page
 from samples import HOSTILE, add_papers, add_readers, mails_of, open_and_queue, paths_in, record
 from sqlmodel import select
 from visitors import dump
@@ -162,6 +164,24 @@ def test_no_other_token_opens_a_mail(app: App, client: TestClient, clock: Clock)
     assert client.post(f"/v/{good}").status_code == 405
     nobody = app.signer.sign(Purpose.FEEDBACK, 12_345, now=app.now())
     assert client.get(f"/v/{nobody}").status_code == 410
+
+
+@pytest.mark.browser
+@pytest.mark.xdist_group("browser")
+def test_a_browser_shows_it_with_its_styles_and_follows_its_links(
+    site: App, smtp: SmtpServer, visit: Callable[..., Page]
+) -> None:
+    publish(site)
+    add_readers(site, 1)
+    open_and_queue(site)
+    mail = mails(site, smtp)[-1]
+    for scheme, behind in (("light", "rgb(243, 241, 236)"), ("dark", "rgb(20, 21, 24)")):
+        page = visit(link(mail, "v"), viewport={"width": 360, "height": 740}, color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == behind
+        assert page.evaluate("document.images[0].naturalWidth") == 1
+        page.get_by_role("link", name="Change what you read about").click()
+        heading(page, "Your subscription")
 
 
 def test_it_is_known_by_its_token_in_the_mail_alone(app: App) -> None:
