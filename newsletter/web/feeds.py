@@ -1,6 +1,6 @@
 """``/feed.atom`` and ``/feed.json`` for everybody; ``/feed/<token>.…``: what one reader was sent, for themselves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,13 +95,13 @@ def _of_reader(request: Request, app: App, person: Subscriber, token: str) -> Fe
     )
 
 
-def _sent(mails: Iterable[tuple[datetime, Mapping[str, Any]]]) -> Iterable[tuple[DigestPick, datetime]]:
+def _sent(mails: Iterable[tuple[datetime, Any]]) -> Iterable[tuple[DigestPick, datetime]]:
     """Yield the picks of mails, each paper once; a mail that an earlier version kept otherwise has none."""
     seen: set[int] = set()
     for at, selection in mails:
         try:
-            picks = thaw(dict(selection)).picks
-        except (TypeError, ValueError, KeyError):
+            picks = thaw(selection).picks
+        except (TypeError, ValueError, KeyError, AttributeError):
             continue
         for pick in picks:
             if pick.paper_id not in seen:

@@ -1,5 +1,6 @@
 """Samples and ratings as pages show them."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from newsletter.papers.models import Paper, link_targets
@@ -53,15 +54,15 @@ def public(paper: Paper, upvotes: int | None = None, gained: float | None = None
     """Return a paper as anybody may see it; an address that is none of the web's is left out."""
     targets = {kind: url for kind, url in link_targets(paper).items() if web_address(url)}
     first = next(iter(targets), "")
-    rising = round(gained or 0)
+    rising, names = round(gained or 0), _cleaned(paper.authors)
     return PublicPaper(
         id=paper.id or 0,
         title=_title(paper),
         url=targets.pop(first, ""),
-        authors=author_line([clean(name, _TITLE) for name in paper.authors]),
-        names=[clean(name, _TITLE) for name in paper.authors[:_NAMES]],
+        authors=author_line(names),
+        names=names[:_NAMES],
         organization=shorten(clean(paper.organization, _TITLE), _ORGANIZATION),
-        categories=[clean(each, _TITLE) for each in paper.categories[:_CATEGORIES]],
+        categories=_cleaned(paper.categories)[:_CATEGORIES],
         teaser=_teaser(paper.summary, paper.abstract),
         links=targets,
         upvotes=upvotes or 0,
@@ -77,6 +78,10 @@ def trending(each: Trending) -> PublicPaper:
 def issue_line(issue: PublicIssue) -> IssueLine:
     """Return an issue as it stands among others."""
     return IssueLine(issue.slot, issue.day, issue.considered, [_title(each.paper) for each in issue.papers])
+
+
+def _cleaned(texts: Iterable[str]) -> list[str]:
+    return [text for each in texts if (text := clean(each, _TITLE))]
 
 
 def _title(paper: Paper) -> str:

@@ -13,10 +13,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import HOSTILE, add_papers, add_readers, open_and_queue, record
+from sqlmodel import select
 from visitors import dump
 
 from newsletter import membership, pipeline, privacy, retention, steering
 from newsletter.app import App
+from newsletter.delivery.models import Delivery
 from newsletter.subscribers import store as subscribers
 from newsletter.web import create_web
 from newsletter.web.syndication import Entry, Feed, atom, json_feed, lasting_id
@@ -165,7 +167,7 @@ def test_whatever_is_written_in_a_paper_is_text_in_a_feed(title: str, author: st
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_stay_text_in_what_a_feed_reader_shows(app: App, client: TestClient, text: str) -> None:
-    add_papers(app, [record(1, text, abstract=f"{text}. More.", authors=[text], organization=text, keywords=[text])])
+    add_papers(app, [record(1, text, abstract=f"{text}. More.", authors=[text, "\0"], organization=text)])
     pipeline.open_issue(app, app.now().date())
     content = client.get("/feed.json").json()["items"][0]["content_html"]
     assert re.sub(r"</?p>|<a href=\"https://[^\"<>]*\">|</a>", "", content).count("<") == 0
@@ -243,6 +245,22 @@ def test_a_readers_feed_holds_no_more_than_the_ledger_keeps(app: App, client: Te
     clock.forward(days=120)
     retention.archive(app)
     assert must_be_atom(client.get(path).content).findall("a:entry", SPACE) == []
+
+
+@pytest.mark.parametrize(
+    "kept", [{}, {"picks": 7, "considered": 1}, {"picks": [[99, 0.5, "new"]], "considered": 1}, []]
+)
+def test_a_mail_that_cannot_be_read_costs_a_feed_no_other(
+    app: App, client: TestClient, clock: Clock, kept: Any
+) -> None:
+    id_ = mailed(app)
+    with app.db.session() as session:
+        session.exec(select(Delivery)).one().selection = kept
+    clock.forward(days=1)
+    add_papers(app, [record(4, "The title of 4", listed_at=app.now() - timedelta(hours=1))])
+    pipeline.deliver(app, open_and_queue(app).id)
+    told = feedparser.parse(client.get(own_feed(app, client, id_)).content)
+    assert "The title of 4" in {each.title for each in told.entries}
 
 
 def test_nobody_reads_another_ones_feed(app: App, client: TestClient) -> None:

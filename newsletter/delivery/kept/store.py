@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 from newsletter.delivery.models import Delivery, DeliveryState, Mail
 
 
-def newest(session: Session, subscriber_id: int, limit: int) -> list[tuple[datetime, dict[str, Any]]]:
+def newest(session: Session, subscriber_id: int, limit: int) -> list[tuple[datetime, Any]]:
     """Return when a reader's newest digests were accepted by our relay, and what they held, newest first."""
     statement = (
         select(Delivery.done_at, Delivery.queued_at, Delivery.selection)
@@ -21,4 +21,4 @@ def newest(session: Session, subscriber_id: int, limit: int) -> list[tuple[datet
         .order_by(col(Delivery.queued_at).desc(), col(Delivery.id).desc())
         .limit(limit)
     )
-    return [(done_at or queued_at, dict(selection or {})) for done_at, queued_at, selection in session.exec(statement)]
+    return [(done_at or queued_at, selection) for done_at, queued_at, selection in session.exec(statement)]
