@@ -362,3 +362,20 @@ def test_a_paper_is_news_once_with_the_date_it_came_with(app: App, clock: Clock)
     told = [(each.paper.title, issue.day) for issue, each in Archive(app).news()]
     assert told[0] == ("The title of 9", date(2026, 8, 7))
     assert sorted(told[1:]) == [(f"The title of {number}", date(2026, 8, 5)) for number in (1, 2)]
+
+
+def test_what_was_told_keeps_its_date_while_old_issues_fall_out_of_sight(
+    app: App, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from newsletter import publishing
+
+    monkeypatch.setattr(publishing, "_LOOK_BACK", 10)
+    told: dict[str, date] = {}
+    for day in range(14):
+        at = app.now() - timedelta(hours=1)
+        add_papers(app, [record(10 * day + n, f"The title of {10 * day + n}", listed_at=at) for n in range(3)])
+        publish_days(app, clock, 1)
+        news = {each.paper.title: issue.day for issue, each in Archive(app).news()}
+        assert all(told.get(title, when) == when for title, when in news.items())
+        assert len(news) == (3 * (day + 1) if day < 9 else 3 * 3), "a week of issues vouches for the others"
+        told |= news
