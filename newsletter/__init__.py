@@ -22,6 +22,7 @@ The map, upwards: it is the life of a paper.
 ``steering``          readers change what they get, pause, move; each step can be undone
 ``operating``         what the operator decides: issues held up, doubtful mails, databases that were restored
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
+``publishing``        what anybody may read: past issues and their hottest papers
 ``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy, learn
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
 ====================  =============================================================================

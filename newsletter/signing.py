@@ -27,7 +27,8 @@ class Purpose(StrEnum):
     ERASE = "erase"  # subscriber: right after leaving
     PREFERENCES = "preferences"  # subscriber
     READ = "read"  # delivery: opens and clicks
-    FEEDBACK = "feedback"  # delivery: what its reader says of its papers
+    FEEDBACK = "feedback"  # delivery: what its reader says of its papers, and the mail itself as a page
+    FEED = "feed"  # subscriber: what they were sent, for a feed reader
     NEW_ADDRESS = "new address"  # change of address
     FORM = "form"  # nobody: when a form was shown
 

@@ -61,6 +61,9 @@ def walk_the_whole_way(app: App) -> list[str]:
         client.get(f"/c/{token}/1/page")
     feedback = app.signer.sign(Purpose.FEEDBACK, 3, now=app.now())
     assert client.post(f"/f/{feedback}/1/like").status_code == 200
+    assert client.get(f"/v/{feedback}").status_code == 200
+    feed = app.signer.sign(Purpose.FEED, 1, now=app.now())
+    assert client.get(f"/feed/{feed}.atom").status_code == 200
     assert client.post(f"/preferences/{preferences}", data={"about": "my secret work"}).status_code == 303
     assert client.get(f"/preferences/{preferences}/export").status_code == 200
     assert client.post(f"/preferences/{preferences}/address", data={"email": "new.secret@example.org"}).is_success
@@ -73,7 +76,7 @@ def walk_the_whole_way(app: App) -> list[str]:
     assert client.post(f"/back/{back}").status_code == 200
     assert client.post(f"/u/{leave}").status_code == 200
     assert client.get("/readyz").status_code == 200
-    return [*tokens.values(), *read, feedback, "Secret", "secret", "a key for tests", "hunter2"]
+    return [*tokens.values(), *read, feedback, feed, "Secret", "secret", "a key for tests", "hunter2"]
 
 
 def test_the_whole_way_at_debug_logs_no_address_token_or_secret(

@@ -232,6 +232,7 @@ class Desk:
         )
         left_out = len(selection.picks) - len(fitted.picks)
         warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
+        fitted = replace(fitted, said=(digest.opening, digest.why))
         return Prepared(person, fitted, press.print(digest, tokens), tokens.unsubscribe, warnings)
 
 
@@ -292,6 +293,7 @@ def freeze(selection: Selection) -> dict[str, Any]:
     return {
         "considered": selection.considered,
         "picks": selection.picks,
+        "said": selection.said,
     }
 
 
@@ -300,7 +302,8 @@ def thaw(kept: dict[str, Any]) -> Selection:
 
     :raises TypeError, ValueError, KeyError: it is no such thing.
     """
-    return Selection(int(kept["considered"]), tuple([_pick(*each) for each in kept["picks"]]))
+    picks = tuple([_pick(*each) for each in kept["picks"]])
+    return Selection(int(kept["considered"]), picks, tuple(map(str, kept.get("said", ()))))
 
 
 def _pick(paper_id: Any, score: Any, reason: Any, parts: Any = None) -> DigestPick:  # noqa: ANN401  JSON

@@ -59,10 +59,12 @@ class Selection:
     """What was chosen for a reader; kept with the delivery, so that every attempt sends the same.
 
     :ivar considered: how many candidates were new to the reader.
+    :ivar said: the opening line and why they get it, once it was put into words: wishes may change behind it.
     """
 
     considered: int
     picks: tuple[DigestPick, ...]
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

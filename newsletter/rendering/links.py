@@ -42,6 +42,10 @@ class Links:
         """Return the address of the page that confirms a change of address."""
         return f"{self.base_url}/address/{token}"
 
+    def view(self, token: str) -> str:
+        """Return the address of a mail's page; the token is the one for `feedback`, which may do all that it shows."""
+        return f"{self.base_url}/v/{token}"
+
     def feedback(self, token: str, paper_id: int) -> dict[str, str]:
         """Return the addresses by which a reader says something of a paper, by what they say."""
         return {kind: f"{self.base_url}/f/{token}/{paper_id}/{kind}" for kind in FEEDBACK}

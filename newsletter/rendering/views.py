@@ -94,5 +94,6 @@ def digest_values(
         "site": letterhead,
         "unsubscribe_url": links.unsubscribe(tokens.unsubscribe),
         "preferences_url": links.preferences(tokens.preferences),
+        "view_url": links.view(tokens.feedback),
         "pixel_url": links.pixel(tokens.read),
     }

@@ -23,7 +23,11 @@ class Show:
 
     def __call__(self, name: str, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401  templates take any value
         """Return a page."""
-        return HTMLResponse(self._pages.render(name, self.language, **values), status_code=status)
+        return HTMLResponse(self.text(name, **values), status_code=status)
+
+    def text(self, name: str, **values: Any) -> str:  # noqa: ANN401  templates take any value
+        """Return a page as text."""
+        return self._pages.render(name, self.language, **values)
 
     def speaking(self, language: str) -> "Show":
         """Return the same in another language."""

@@ -21,7 +21,7 @@ from newsletter.subscribers.preferences import Preferences
 from newsletter.subscribers.ratings import store as ratings
 from newsletter.web import forms, shown
 from newsletter.web.deps import AppDep, Show, ShowDep, app_of
-from newsletter.web.readers import by_preferences, preferences_path, refuse_other_sites
+from newsletter.web.readers import by_preferences, feed_path, preferences_path, refuse_other_sites
 
 router = APIRouter(prefix="/preferences", dependencies=[Depends(refuse_other_sites)])
 _MOST_SHOWN = 100
@@ -237,4 +237,5 @@ def _page(
         base=f"/preferences/{token}",
         tomorrow=today + timedelta(days=1),
         unsubscribe_url=f"/u/{leave}",
+        feed=feed_path(app, person),
     )

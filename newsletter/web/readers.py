@@ -43,6 +43,40 @@ def by_feedback(app: App, token: str) -> tuple[Subscriber, Delivery]:
         return _active(subscribers.get(session, delivery.subscriber_id), signed, app.now()), delivery
 
 
+def by_mail(app: App, token: str) -> tuple[Subscriber, Delivery, datetime] | None:
+    """Return the mail that a link came with, its active reader, and when it was printed; ``None`` if it is too old.
+
+    :raises TokenError: it is forged, or was ended by its reader.
+    """
+    signed = app.signer.read(Purpose.FEEDBACK, token, now=app.now())
+    record.came_back(app.db, signed.id, Kind.CLICKED, app.now())
+    with app.db.snapshot() as session:
+        delivery = deliveries.get(session, signed.id)
+        person = subscribers.get(session, delivery.subscriber_id) if delivery else None
+    if delivery is None or app.now() - signed.at > LINKS_LAST:
+        return None
+    return _active(person, signed, app.now()), delivery, signed.at
+
+
+def by_feed(app: App, token: str) -> Subscriber:
+    """Return the active subscriber whose feed this is; its link is good until its reader ends it, or leaves.
+
+    :raises TokenError: it is forged, or was ended.
+    """
+    signed = app.signer.read(Purpose.FEED, token, now=app.now())
+    with app.db.snapshot() as session:
+        person = subscribers.get(session, signed.id)
+    if person is None or person.state != State.ACTIVE or _was_ended(person, signed):
+        raise TokenError(_BAD)
+    return person
+
+
+def feed_path(app: App, person: Subscriber) -> str:
+    """Return the path of a reader's feed, without the format's ending: the same one until they end their links."""
+    at = person.links_since or person.confirmed_at or person.created_at
+    return f"/feed/{app.signer.sign(Purpose.FEED, person.id or 0, now=at)}"
+
+
 def by_unsubscribe(app: App, token: str) -> Subscriber:
     """Return whose link to leave this is; it never expires.
 
@@ -79,7 +113,11 @@ def refuse_other_sites(request: Request) -> None:
 
 def opens_preferences(person: Subscriber, signed: Signed, now: datetime) -> bool:
     """Return whether a link made then is one that still opens what is a reader's own."""
-    return now - signed.at <= LINKS_LAST and not (person.links_since and signed.at < person.links_since)
+    return now - signed.at <= LINKS_LAST and not _was_ended(person, signed)
+
+
+def _was_ended(person: Subscriber, signed: Signed) -> bool:
+    return person.links_since is not None and signed.at < person.links_since
 
 
 def _active(person: Subscriber | None, signed: Signed, now: datetime) -> Subscriber:

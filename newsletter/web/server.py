@@ -17,13 +17,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from newsletter import __version__, logs
 from newsletter.app import App
 from newsletter.errors import BusyError, InputError, TokenError
+from newsletter.publishing import Archive
 from newsletter.subscribers.preferences import troubles
 from newsletter.web import (
     api,
+    archive,
     confirm,
     entrance,
     feedback,
+    feeds,
     health,
+    mailpage,
     metrics,
     preferences,
     signup,
@@ -36,6 +40,10 @@ from newsletter.web.leaving import Leaving
 from newsletter.web.pages import Pages
 
 _log = logs.get(__name__)
+_ROOMS = (
+    *(signup, confirm, preferences, feedback, unsubscribe, api, tracking),
+    *(mailpage, archive, feeds, health, metrics),
+)
 _MAX_BODY_BYTES = 512 * 1024  # a few hundred pasted references
 _API = "/api/v1/"
 _HEADERS = {
@@ -65,8 +73,9 @@ def create_web(app: App) -> FastAPI:
     )
     web.state.app = app
     web.state.leaving = Leaving(app)
+    web.state.archive = Archive(app)
     web.state.pages = Pages([each / "web" for each in app.templates.folders], app.identity.letterhead)
-    for room in (signup, confirm, preferences, feedback, unsubscribe, api, tracking, health, metrics):
+    for room in _ROOMS:
         web.include_router(room.router)
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     web.add_exception_handler(TokenError, _bad_token)
@@ -114,7 +123,10 @@ class _OtherSites:
 
 
 class _SafeHeaders:
-    """Puts the same safety headers on every answer; only static files may be cached."""
+    """Puts the same safety headers on every answer, unless it says itself how long it may be kept, and what it may do.
+
+    Only static files and what anybody may read are kept by others; a mail as a page has a policy of its own.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -123,9 +135,9 @@ class _SafeHeaders:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 fresh = {} if scope["path"].startswith("/static/") else {b"cache-control": _NO_STORE}
-                extra = _HEADERS | fresh
-                kept = [(name, value) for name, value in message["headers"] if name not in extra]
-                message = {**message, "headers": [*kept, *extra.items()]}
+                said = {name for name, _ in message["headers"]}
+                extra = [(name, value) for name, value in (_HEADERS | fresh).items() if name not in said]
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
         await self.app(scope, receive, send_safely if scope["type"] == "http" else send)

@@ -1,13 +1,19 @@
 """Samples and ratings as pages show them."""
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 from newsletter.papers.models import Paper, link_targets
-from newsletter.papers.textclean import bare, plain, teaser
+from newsletter.papers.textclean import bare, clean, plain, shorten, teaser, web_address
+from newsletter.publishing import PublicIssue, Trending
 from newsletter.rendering.filters import author_line
 from newsletter.sampling import Sampled
 from newsletter.subscribers.ratings.models import Rating
-from newsletter.web.views import RatingView, Sample, SamplePick
+from newsletter.web.views import IssueLine, PublicPaper, RatingView, Sample, SamplePick
 
 _TEASER = 220
+_TITLE, _LONG_TEASER, _ORGANIZATION, _NAMES, _CATEGORIES = 240, 320, 80, 20, 10  # as on a card of a mail
+_RISING = 5  # upvotes a day that are worth a word
 
 
 def sample(found: Sampled | None, *, changes: bool = False) -> Sample | None:
@@ -42,6 +48,49 @@ def rating(said: Rating, paper: Paper | None) -> RatingView:
         how=said.how,
         taken_back=said.taken_back_at is not None,
     )
+
+
+def public(paper: Paper, upvotes: int | None = None, gained: float | None = None) -> PublicPaper:
+    """Return a paper as anybody may see it; an address that is none of the web's is left out."""
+    targets = {kind: url for kind, url in link_targets(paper).items() if web_address(url)}
+    first = next(iter(targets), "")
+    rising, names = round(gained or 0), _cleaned(paper.authors)
+    return PublicPaper(
+        id=paper.id or 0,
+        title=_title(paper),
+        url=targets.pop(first, ""),
+        authors=author_line(names),
+        names=names[:_NAMES],
+        organization=shorten(clean(paper.organization, _TITLE), _ORGANIZATION),
+        categories=_cleaned(paper.categories)[:_CATEGORIES],
+        teaser=_teaser(paper.summary, paper.abstract),
+        links=targets,
+        upvotes=upvotes or 0,
+        gained=rising if rising >= _RISING else 0,
+    )
+
+
+def trending(each: Trending) -> PublicPaper:
+    """Return a paper of an issue, with what was said of it then."""
+    return public(each.paper, each.upvotes, each.gained)
+
+
+def issue_line(issue: PublicIssue) -> IssueLine:
+    """Return an issue as it stands among others."""
+    return IssueLine(issue.slot, issue.day, issue.considered, [_title(each.paper) for each in issue.papers])
+
+
+def _cleaned(texts: Iterable[str]) -> list[str]:
+    return [text for each in texts if (text := clean(each, _TITLE))]
+
+
+def _title(paper: Paper) -> str:
+    return shorten(clean(bare(paper.title), 4 * _TITLE), _TITLE)
+
+
+@lru_cache(maxsize=500)  # everybody looks at the same papers
+def _teaser(summary: str, abstract: str) -> str:
+    return clean(teaser(summary, abstract, _LONG_TEASER), 5 * _LONG_TEASER)
 
 
 def address(paper: Paper) -> str:

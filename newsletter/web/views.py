@@ -1,8 +1,10 @@
 """What pages are given to show. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+
+from newsletter.papers.textclean import Span, plain, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +66,47 @@ class Choices:
     cadences: Sequence[str]
     weekdays: Sequence[str]
     languages: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicPaper:
+    """A paper on the page of an issue, and in a feed.
+
+    :ivar url: where it can be read, "" where nothing is known.
+    :ivar names: its first authors; `authors` is the line that a card shows.
+    :ivar links: addresses beside `url` by kind: pdf, code, project.
+    :ivar upvotes: as they were when the issue opened, 0 where there were none.
+    :ivar gained: upvotes a day, 0 where they are not worth a word.
+    """
+
+    id: int
+    title: str
+    url: str
+    authors: str
+    names: Sequence[str]
+    organization: str
+    categories: Sequence[str]
+    teaser: str
+    links: Mapping[str, str]
+    upvotes: int = 0
+    gained: int = 0
+
+    @property
+    def teaser_spans(self) -> tuple[Span, ...]:
+        """The teaser as runs of text and links."""
+        return spans(self.teaser)
+
+    @property
+    def teaser_text(self) -> str:
+        """The teaser with its addresses written out."""
+        return plain(self.teaser)
+
+
+@dataclass(frozen=True, slots=True)
+class IssueLine:
+    """An issue among others: its day, how many papers it had, and the titles of its first."""
+
+    slot: str
+    day: date
+    considered: int
+    titles: Sequence[str]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -15,6 +16,7 @@ from sqlmodel import select
 from newsletter import steering
 from newsletter.app import App
 from newsletter.papers.pasted import read_pasted
+from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
 from newsletter.tables import TABLES
 from newsletter.tracking.models import Event
@@ -73,6 +75,7 @@ def look(page: Page, name: str, seen: Seen) -> None:
 def tour(site: App, smtp: SmtpServer, clock: Clock, page: Page) -> Iterator[str]:
     """Walk through every page there is, and yield the name of each while it is shown."""
     yield from joining(site, smtp, clock, page)
+    yield from reading(site, page)
     yield from steering_(site, smtp, page)
     yield from leaving(site, smtp, clock, page)
 
@@ -95,6 +98,16 @@ def joining(site: App, smtp: SmtpServer, clock: Clock, page: Page) -> Iterator[s
     yield "confirm"
     press(page, "Confirm my subscription")
     yield "confirmed"
+
+
+def reading(site: App, page: Page) -> Iterator[str]:
+    page.goto("/archive")
+    yield "past issues"
+    page.get_by_role("link", name="5 August 2026").click()
+    yield "an issue"
+    long_ago = site.now() - timedelta(days=101)
+    page.goto(f"/v/{site.signer.sign(Purpose.FEEDBACK, 1, now=long_ago)}")
+    yield "a mail that is gone"
 
 
 def steering_(site: App, smtp: SmtpServer, page: Page) -> Iterator[str]:
@@ -157,7 +170,7 @@ def test_every_page_can_be_seen_and_heard_in_four_views(
             page.set_viewport_size({"width": width, "height": 740})
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             look(page, name, seen)
-    assert len(seen.titles) == 23
+    assert len(seen.titles) == 26
     same = {
         "the form with a sample",
         "preferences while paused",
@@ -216,7 +229,7 @@ def test_a_browser_that_follows_every_link_of_every_mail_changes_nothing(
     page.goto(link(mails(site, smtp)[-1], "confirm"))
     press(page, "Confirm my subscription")
     everything = {each for mail in mails(site, smtp) for each in links(mail) if each.startswith(site.settings.base_url)}
-    assert {re.split("[/?]", each)[3] for each in everything} >= {"confirm", "preferences", "u", "f", "c", "o"}
+    assert {re.split("[/?]", each)[3] for each in everything} >= {"confirm", "preferences", "u", "f", "c", "o", "v"}
     before = dump(site)
     for address in sorted(everything):
         if "/o/" in address:  # shown alone, a browser wraps a picture into a page with styles that our policy forbids

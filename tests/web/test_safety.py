@@ -44,6 +44,10 @@ PAGES = (
     "/api/docs",
     "/api/openapi.json",
     "/api/v1/form",
+    "/archive/x",
+    "/archive?page=x",
+    "/feed/x.atom",
+    "/v/x",
 )
 GOES_TO = re.compile(r'<(?:a|link|form)(?![^>]* method="post")[^>]* (?:href|action)="(/[^"]*)"')
 LAST = {
@@ -91,6 +95,7 @@ def paths(made: dict[Purpose, str]) -> list[tuple[Purpose, str, str]]:
         (Purpose.FEEDBACK, "POST", f"/f/{made[Purpose.FEEDBACK]}/1/undo"),
         (Purpose.ERASE, "POST", f"/erase/{made[Purpose.ERASE]}"),
         (Purpose.RETURN, "POST", f"/back/{made[Purpose.RETURN]}"),
+        *((Purpose.FEED, "GET", f"/feed/{made[Purpose.FEED]}.{kind}") for kind in ("atom", "json")),
         (Purpose.READ, "GET", f"/c/{made[Purpose.READ]}/1/page"),
     ]
 
@@ -113,6 +118,7 @@ def prepared(app: App) -> dict[Purpose, str]:
         Purpose.RETURN: gone[0],
         Purpose.ERASE: gone[0],
         Purpose.PREFERENCES: reader,
+        Purpose.FEED: reader,
         Purpose.READ: digest,
         Purpose.FEEDBACK: digest,
         Purpose.NEW_ADDRESS: move,
@@ -151,7 +157,7 @@ def test_following_every_link_of_every_mail_and_of_every_page_behind_it_changes_
 ) -> None:
     app = make_app(database_url)
     links = crawl(app, clock)
-    rooms = {"", "u", "c", "o", "confirm", "preferences", "address", "f"}
+    rooms = {"", "u", "c", "o", "v", "confirm", "preferences", "address", "f"}
     assert {link.split("/")[1] for link in links} == rooms
     client, before, lasting = TestClient(create_web(app), follow_redirects=False), dump(app), dump(app, events=False)
     seen: set[str] = set()
@@ -163,7 +169,8 @@ def test_following_every_link_of_every_mail_and_of_every_page_behind_it_changes_
         assert {page.status_code for page in pages} == {200}
         seen |= links
         links = {unescape(link) for page in pages for link in GOES_TO.findall(page.text)} - seen
-    assert {urlsplit(link).path.split("/")[1] for link in seen} == rooms | {"link", "api", "static", "subscribe"}
+    behind = {"link", "api", "static", "subscribe", "archive", "feed", "feed.atom", "feed.json"}
+    assert {urlsplit(link).path.split("/")[1] for link in seen} == rooms | behind
     assert any(link.endswith("/export") for link in seen)
     assert dump(app) == before
     for link in sorted(seen):
@@ -200,6 +207,7 @@ def test_no_page_holds_script_or_style_of_its_own_nor_loads_anything_from_elsewh
     good = prepared(app)
     ends = (Purpose.NEW_ADDRESS, Purpose.UNSUBSCRIBE)  # in this order, for they end the other links
     ways = [way for way in paths(good) if way[2].rpartition("/")[2] not in {"links", "erase"}]
+    ways = [way for way in ways if way[0] is not Purpose.FEED]  # that is no page
     ways.sort(key=lambda way: ends.index(way[0]) if way[0] in ends else -1)
     answers = [client.request(method, path) for _, method, path in ways]
     assert {answer.status_code for answer in answers} <= {200, 302, 303, 400, 409}
@@ -209,14 +217,16 @@ def test_no_page_holds_script_or_style_of_its_own_nor_loads_anything_from_elsewh
         answers.append(client.post(f"/preferences/{token}/{step}", data=typed))
         assert answers[-1].status_code in {200, 400}
     answers += [client.get(path) for path in PAGES if not path.startswith("/static")]
+    answers += [client.get(path) for path in ("/archive", "/archive/2026-08-05")]
     answers += [client.post("/subscribe", data={"email": typed}) for typed in ("", "bob@example.org")]
     answers += [client.post(path, data={"topics": "x"}) for path in ("/subscribe/sample", "/link")]
     answers.append(client.post("/subscribe", data={"topics": "proteins", "show": "sample"}))
     assert sum("https://arxiv.org/abs/2608.00001" in answer.text for answer in answers) > 5
     for answer in answers:
-        assert not re.search(r"<style|<script(?! src=\"/static/)|\sstyle=|\son\w+=", answer.text)
-        assert not re.search(r"(?:src|action)=\"(?!/)|<link [^>]*href=\"(?!/|data:,)", answer.text)
-        assert not re.search(r"href=\"(?!/|#|data:,|https://arxiv\.org/abs/2608\.00001\")", answer.text)
+        text = re.sub(r'<link rel="canonical" href="https://news\.example\.org/archive[^"]*">', "", answer.text)
+        assert not re.search(r"<style|<script(?! src=\"/static/)|\sstyle=|\son\w+=", text)
+        assert not re.search(r"(?:src|action)=\"(?!/)|<link [^>]*href=\"(?!/|data:,)", text)
+        assert not re.search(r"href=\"(?!/|#|data:,|https://arxiv\.org/(?:abs|pdf)/2608\.00001\")", text)
 
 
 def test_every_kind_of_bad_link_gives_the_same_page(app: App, client: TestClient, clock: Clock) -> None:
@@ -249,7 +259,7 @@ def test_every_kind_of_bad_link_gives_the_same_page(app: App, client: TestClient
     assert {answer.status_code for answer in answers} == {404}
     assert len({without_stamp(answer.text) for answer in answers}) == 1
     assert dump(app) == before
-    ways = [way for way in paths(good) if way[0] in {Purpose.PREFERENCES, Purpose.FEEDBACK}]
+    ways = [way for way in paths(good) if way[0] in {Purpose.PREFERENCES, Purpose.FEEDBACK, Purpose.FEED}]
     for end in (steering.end_links, privacy.erase):  # what a reader ends is as bad as what never was good
         end(app, app.signer.unsign(Purpose.PREFERENCES, good[Purpose.PREFERENCES], now=app.now()))
         ended = [client.request(method, path) for _, method, path in ways]

@@ -1,0 +1,1 @@
+"""What mails that were sent held, as long as that is kept."""

@@ -1,0 +1,72 @@
+"""A mail that was sent, once more: for who wants to read it in a browser. Reads, never writes."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlmodel import Session
+
+from newsletter.delivery.desk import Identity, thaw
+from newsletter.delivery.models import Delivery, Mail
+from newsletter.issues import store as issues
+from newsletter.issues.compose import Digest, Edition, Selection
+from newsletter.issues.models import Issue, IssueCandidate
+from newsletter.papers import store as papers
+from newsletter.rendering.templates import Templates
+from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.signing import Purpose
+from newsletter.subscribers.models import Subscriber
+
+
+def reprint(
+    session: Session, identity: Identity, templates: Templates, delivery: Delivery, person: Subscriber, at: datetime
+) -> str | None:
+    """Return the HTML of a digest as it was sent; ``None`` where the ledger no longer keeps what was in it.
+
+    Its links are the same to the letter. A paper that has a new version since is shown as it is now, and nothing is
+    counted of who does not want that any more.
+
+    :param at: when its links were signed.
+    """
+    issue = issues.get(session, delivery.issue_id or 0)
+    selection = _kept(delivery)
+    if issue is None or selection is None:
+        return None
+    found = papers.by_ids(session, [pick.paper_id for pick in selection.picks])
+    if any(pick.paper_id not in found for pick in selection.picks):
+        return None
+    candidates = [IssueCandidate(issue_id=issue.id or 0, paper_id=each, trend=0.5) for each in found]
+    digest = _said(Edition(issue.day, candidates, found, issue.news), issue, person, selection)
+    links = replace(identity.links, tracked=identity.links.tracked and person.tracking)
+    tokens = _tokens(identity, delivery.id or 0, person.id or 0, at)
+    cards = [card(found[pick.paper_id], links, tokens, pick.reason) for pick in digest.picks]
+    values = digest_values(digest, "", cards, identity.letterhead, links, tokens)
+    return templates.mail(Mail.DIGEST).render(values).html
+
+
+def _kept(delivery: Delivery) -> Selection | None:
+    try:
+        return thaw(delivery.selection) if delivery.selection else None
+    except (TypeError, ValueError, KeyError, AttributeError):  # of a version that wrote something else
+        return None
+
+
+def _said(edition: Edition, issue: Issue, person: Subscriber, selection: Selection) -> Digest:
+    """Return the digest with the words it was sent with: wishes may have changed since."""
+    digest = edition.compose(person.preferences, selection)
+    if len(selection.said) != 2:  # kept by an earlier version
+        return digest
+    opening, why = selection.said
+    if selection.picks:
+        return replace(digest, opening=opening, why=why)
+    subject, _, news = opening.partition(". ")
+    return Digest(issue.day, subject, news, opening, why, ())
+
+
+def _tokens(identity: Identity, delivery_id: int, subscriber_id: int, at: datetime) -> Tokens:
+    sign = identity.signer.sign
+    return Tokens(
+        read=sign(Purpose.READ, delivery_id, now=at),
+        unsubscribe=sign(Purpose.UNSUBSCRIBE, subscriber_id, now=at),
+        feedback=sign(Purpose.FEEDBACK, delivery_id, now=at),
+        preferences=sign(Purpose.PREFERENCES, subscriber_id, now=at),
+    )
