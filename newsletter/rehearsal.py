@@ -12,7 +12,7 @@ from newsletter.delivery.desk import Desk, Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import NoMarks
 from newsletter.delivery.models import DeliveryState, Mail, SkipReason
-from newsletter.delivery.printing import address_digest
+from newsletter.delivery.printing import address_digest, sign
 from newsletter.delivery.store import Accounting, Waiting
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.issues import store as issues
@@ -97,7 +97,8 @@ def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:
         for number, mail in enumerate(rehearsal.mails, start=1)
     ]
     # Never among mails that were really sent: their files have the same names.
-    outbox.deliver([replace(each, folder=f"dry-run-{rehearsal.slot}") for each in outgoing], NoMarks())
+    signed = sign(outgoing, app.identity, now)
+    outbox.deliver([replace(each, folder=f"dry-run-{rehearsal.slot}") for each in signed], NoMarks())
     outbox.finish()
 
 

@@ -1,6 +1,7 @@
 """From leased deliveries to messages with their headers. Reads, never writes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from sqlmodel import Session
 
 from newsletter import logs
+from newsletter.delivery import dkim
 from newsletter.delivery.desk import Desk, Identity, Prepared, freeze
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.message import Envelope, build
@@ -44,11 +46,11 @@ def print_digests(
             skipped[each.id] = made
         else:
             outgoing.append(made)
-    return outgoing, skipped
+    return sign(outgoing, identity, now), skipped
 
 
 def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: datetime, slot: str) -> Outgoing:
-    """Return a reader's mail with its headers, ready to be handed over."""
+    """Return a reader's mail with its headers, ready to be signed and handed over."""
     printed = mail.printed
     return _address(
         leased,
@@ -61,6 +63,14 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
         mail.unsubscribe,
         mail.selection,
     )
+
+
+def sign(batch: Sequence[Outgoing], identity: Identity, now: datetime) -> list[Outgoing]:
+    """Return messages with their DKIM signatures, where there are keys for them."""
+    if not identity.dkim_keys:
+        return list(batch)
+    signed = dkim.sign_all([each.pieces for each in batch], identity.dkim_keys, now)
+    return [replace(each, pieces=pieces) for each, pieces in zip(batch, signed, strict=True)]
 
 
 def print_notices(
@@ -88,7 +98,7 @@ def print_notices(
                 skipped[each.id] = made
             else:
                 outgoing.append(made)
-    return outgoing, skipped
+    return sign(outgoing, identity, now), skipped
 
 
 def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str:
