@@ -18,6 +18,7 @@ from newsletter import clock
 from newsletter.db import Database
 from newsletter.delivery.desk import Desk, Identity
 from newsletter.delivery.dkim.keys import Key, read_key
+from newsletter.delivery.lint import About
 from newsletter.delivery.pacing import Pacer
 from newsletter.delivery.pacing.shared import RedisBuckets
 from newsletter.delivery.transports import Transport
@@ -106,6 +107,14 @@ class App:
             signer=self.signer,
             dkim_keys=self.dkim_keys,
         )
+
+    def about(self, *, tracked: bool | None = None) -> About:
+        """Return what lint has to know of our mails.
+
+        :param tracked: whether the reader lets opens and clicks be counted, where that is known.
+        """
+        asked = None if tracked is None else tracked and self.identity.links.tracked
+        return About(self.settings.base_url, self.settings.postal_address, asked, self.dkim_keys)
 
     def close(self) -> None:
         """Close connections."""

@@ -14,6 +14,7 @@ from newsletter.cli import (
     evaluate,
     explain,
     issues,
+    lint,
     pull,
     send,
     serve,
@@ -31,7 +32,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # an error is plain lines, not a box, also in a log file
 )
-for room in (demo, setup, pull, send, status, explain, dkim, serve):
+for room in (demo, setup, pull, send, status, explain, dkim, lint, serve):
     room.register(cli)
 for name, group in (
     ("subscribers", subscribers),

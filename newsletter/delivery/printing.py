@@ -93,7 +93,7 @@ def print_notices(
         if recipient in barred:
             skipped[each.id] = SkipReason.SUPPRESSED
         else:
-            made = _guarded(each, partial(_notice, each, person, recipient, templates, identity, now))
+            made = _guarded(each, partial(address_notice, each, person, recipient, templates, identity, now))
             if isinstance(made, SkipReason):
                 skipped[each.id] = made
             else:
@@ -107,9 +107,10 @@ def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str
     return move.new_email if mail is Mail.NEW_ADDRESS else move.old_email
 
 
-def _notice(
+def address_notice(
     leased: Leased, person: Addressee, recipient: str, templates: Templates, identity: Identity, now: datetime
 ) -> Outgoing:
+    """Return a mail outside any issue with its headers, ready to be signed and handed over."""
     content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
     parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.

@@ -2,12 +2,13 @@
 
 import base64
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 _SMALLEST, _LARGEST = 2048, 4096  # bits; receivers need not take more (RFC 8301, section 3.2)
@@ -36,9 +37,17 @@ class Key:
         """Return the signature of canonical header fields; for a thread beside it the lock is free meanwhile."""
         if isinstance(self.private, RSAPrivateKey):
             return self.private.sign(data, PKCS1v15(), SHA256())
-        digest = Hash(SHA256())
-        digest.update(data)
-        return self.private.sign(digest.finalize())  # of the hash, not of the data (RFC 8463, section 3)
+        return self.private.sign(sha256(data).digest())  # of the hash, not of the data (RFC 8463, section 3)
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Do nothing when a signature of canonical header fields is good.
+
+        :raises cryptography.exceptions.InvalidSignature: it is not.
+        """
+        if isinstance(self.private, RSAPrivateKey):
+            self.private.public_key().verify(signature, data, PKCS1v15(), SHA256())
+        else:
+            self.private.public_key().verify(signature, sha256(data).digest())
 
     @property
     def record_name(self) -> str:
