@@ -12,8 +12,8 @@ The map, upwards: it is the life of a paper.
 ``issues``            an **issue** is the dated mail-out with a frozen window; a **digest** is one reader's part of it
 ``rendering``         templates, and the **typeset** issue from which messages are printed
 ``delivery``          a **delivery** is one mail to one subscriber; the ledger, signatures (DKIM), what a mail must be
-                      like (lint), the **transports** to a relay, and the **pacing** of both: rate limits, warm-up plans,
-                      circuit breakers
+                      like (lint), the **transports** to a relay, and the **pacing** of both: rate limits, warm-up
+                      plans, circuit breakers
 ``tracking``          an **event** is what came back
 ``app``               the composition root; ``timekeeping``, one clock for all machines
 ``pulling``           every source asked, politely and at once; what an issue waits for

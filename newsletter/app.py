@@ -19,6 +19,7 @@ from newsletter.db import Database
 from newsletter.delivery.desk import Desk, Identity
 from newsletter.delivery.dkim.keys import Key, read_key
 from newsletter.delivery.lint import About
+from newsletter.delivery.lint.opened import LOOPBACK
 from newsletter.delivery.pacing import Pacer
 from newsletter.delivery.pacing.shared import RedisBuckets
 from newsletter.delivery.transports import Transport
@@ -113,8 +114,14 @@ class App:
 
         :param tracked: whether the reader lets opens and clicks be counted, where that is known.
         """
-        asked = None if tracked is None else tracked and self.identity.links.tracked
-        return About(self.settings.base_url, self.settings.postal_address, asked, self.dkim_keys)
+        settings = self.settings
+        return About(
+            site=settings.base_url,
+            postal_address=settings.postal_address,
+            tracked=None if tracked is None else tracked and self.identity.links.tracked,
+            keys=self.dkim_keys,
+            trial=all(relay.host in LOOPBACK for relay in settings.relays),
+        )
 
     def close(self) -> None:
         """Close connections."""

@@ -25,6 +25,9 @@ from newsletter.papers.models import MAX_TITLE
 from newsletter.papers.textclean import clean
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.settings import Settings
+from newsletter.subscribers import store as subscribers
+from newsletter.subscribers.models import Entry, State
+from newsletter.subscribers.preferences import Preferences
 
 NOW = datetime(2026, 8, 5, 9, 0, tzinfo=UTC)
 KEYS = [key("rsa"), key("ed25519")]
@@ -123,10 +126,13 @@ def test_every_mail_that_reaches_the_relay_is_signed(
     titles = (*HOSTILE, ".dots\n.\n..", "Δίκτυα 网络 شبكات")
     add_papers(app, [record(n, clean(text, MAX_TITLE), abstract=f".{text}" * 9) for n, text in enumerate(titles, 1)])
     readers = add_readers(app, 3, max_papers=20) + add_readers(app, 2, prefix="plain", tracking=False)
-    notices = [mail for mail in Mail if mail.wanted_by == "active" and mail is not Mail.DIGEST]
+    notices = [mail for mail in Mail if mail is not Mail.DIGEST]
     with app.db.session() as session:
+        entry = Entry("pending@example.org", Preferences(), State.PENDING)
+        pending = next(iter(subscribers.write_entries(session, [entry], app.now())[0]))
         for mail in notices:
-            deliveries.queue_notices(session, mail, {readers[0]: mail}, now=app.now(), within=timedelta(days=1))
+            who = pending if mail.wanted_by is State.PENDING else readers[0]
+            deliveries.queue_notices(session, mail, {who: mail}, now=app.now(), within=timedelta(days=1))
     issue = open_and_queue(app)
     assert pipeline.deliver(app, issue.id) == 5
     assert pipeline.deliver(app, None) == len(notices)

@@ -14,7 +14,7 @@ from newsletter.delivery.dkim.keys import Key
 from newsletter.delivery.lint.markup import Page, read_page
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _OUTSIDE = {"new_address"}  # mails to an address that is nobody's yet: it has nothing to unsubscribe from
 URL = re.compile(r"(?:https?://|mailto:)[^\s<>\"']+")
 
@@ -26,17 +26,20 @@ class About:
     :ivar site: the public address of the web app.
     :ivar tracked: whether the reader's opens and clicks may be counted.
     :ivar keys: what the mail should be signed with.
+    :ivar trial: whether mails go no further than this machine.
     """
 
     site: str = ""
     postal_address: str = ""
     tracked: bool | None = None
     keys: tuple[Key, ...] = ()
+    trial: bool = False
 
     @property
     def local_site(self) -> str:
-        """The site's address where it is on this machine alone: a trial, which has no certificate."""
-        return self.site if self.site.startswith("http:") and host_of(self.site) in _LOOPBACK else ""
+        """The site's address where it, and all that gets its mails, is on this machine: nobody has a certificate."""
+        is_local = self.trial and self.site.startswith("http:") and host_of(self.site) in LOOPBACK
+        return self.site if is_local else ""
 
 
 @dataclass(frozen=True)

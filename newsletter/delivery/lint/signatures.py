@@ -16,6 +16,7 @@ from newsletter.delivery.lint.rules import Book, brief
 RULES = Book("dkim")
 _TAG = re.compile(r"\s*([a-z]+)\s*=\s*([^;]*?)\s*(?:;|$)")
 _ALGORITHMS = {"rsa-sha256", "ed25519-sha256"}
+_SMALLEST = 2048  # bits (RFC 8301, section 3.2)
 
 
 def _signatures(mail: Opened) -> list[str]:
@@ -60,6 +61,14 @@ def _signed(mail: Opened) -> Iterator[str]:
 def _algorithm(_mail: Opened, tags: dict[str, str]) -> Iterator[str]:
     if tags.get("a") not in _ALGORITHMS:
         yield brief(tags.get("a", "none"), 30)
+
+
+@RULES.rule("strength", "RSA signatures are by keys of 2048 bits or more", _is_signed)
+@_each
+def _strength(_mail: Opened, tags: dict[str, str]) -> Iterator[str]:
+    letters = len("".join(tags.get("b", "").split()).rstrip("="))
+    if tags.get("a", "").startswith("rsa") and letters * 6 // 8 * 8 < _SMALLEST:
+        yield f"{letters * 6 // 8 * 8} bits"
 
 
 @RULES.rule("relaxed", "signatures are relaxed/relaxed: relays may fold anew", _is_signed)
