@@ -1,5 +1,6 @@
 """Keys for tests, made once for a process, and verifiers: dkimpy, and OpenDKIM where it is installed."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from newsletter.delivery.dkim.keys import Key, read_key
 
-OPENDKIM = shutil.which("opendkim", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+OPENDKIM = shutil.which("opendkim", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 _MAKE = {
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
     "rsa-1024": lambda: rsa.generate_private_key(65537, 1024),
