@@ -12,8 +12,9 @@ The map, upwards: it is the life of a paper.
 ``ranking``           **interests** and papers in, **picks** (paper, score, reason) out; knows neither SQL nor mail
 ``issues``            an **issue** is the dated mail-out with a frozen window; a **digest** is one reader's part of it
 ``rendering``         templates, and the **typeset** issue from which messages are printed
-``delivery``          a **delivery** is one mail to one subscriber; the ledger, and the **transports** to a relay
-                      and the **pacing** of both: rate limits, warm-up plans, circuit breakers
+``delivery``          a **delivery** is one mail to one subscriber; the ledger, signatures (DKIM), what a mail must be
+                      like (lint), the **transports** to a relay, and the **pacing** of both: rate limits, warm-up
+                      plans, circuit breakers
 ``tracking``          an **event** is what came back
 ``app``               the composition root; ``timekeeping``, one clock for all machines
 ``pulling``           every source asked, politely and at once; what an issue waits for
@@ -24,6 +25,7 @@ The map, upwards: it is the life of a paper.
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
 ``publishing``        what anybody may read: past issues and their hottest papers
 ``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy, learn
+``rehearsal``         the story minus its last step; ``specimens``, each mail for a reader whom there is not
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
 ====================  =============================================================================
 

@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,9 @@ import sqlalchemy as sa
 from newsletter import clock
 from newsletter.db import Database
 from newsletter.delivery.desk import Desk, Identity
+from newsletter.delivery.dkim.keys import Key, read_key
+from newsletter.delivery.lint import About
+from newsletter.delivery.lint.opened import LOOPBACK
 from newsletter.delivery.pacing import Pacer
 from newsletter.delivery.pacing.shared import RedisBuckets
 from newsletter.delivery.transports import Transport
@@ -44,6 +48,7 @@ from newsletter.timekeeping import DatabaseClock
 _BATCH = 200
 _ARXIV_HOSTS = ("arxiv.org", "www.arxiv.org", "export.arxiv.org", "rss.arxiv.org")  # wherever one redirects to another
 _ARXIV_SECONDS = 3.0
+_OTHERS = stat.S_IWGRP | stat.S_IRWXO  # a group may read a key, as for secrets of services
 Wait = Callable[[float], None]
 _SOURCES: Mapping[str, Callable[[Web, Settings, str], Source]] = {
     "huggingface": lambda web, settings, _: HuggingFace(web, settings.huggingface_url),
@@ -63,6 +68,7 @@ class App:
     :ivar pacing: whether a mail may go out now.
     :ivar wake: tells workers that an issue (``None``: mails outside any) has something to do. A lost
         call costs at most the time to the next sweep: the database is the truth.
+    :ivar dkim_keys: what mails are signed with, one signature each.
     :ivar told: alarms that this process has raised, and that still hold.
     :ivar stopping: set when the process is to end: what is under way is finished, no more is begun.
     """
@@ -77,6 +83,7 @@ class App:
     pacing: Pacer
     details: Details | None = None
     embedder: Embedder | None = None
+    dkim_keys: tuple[Key, ...] = ()
     wake: Callable[[int | None], None] = field(default=lambda _issue_id: None)
     desks: dict[int, Desk] = field(default_factory=dict)
     shelf: Shelf = field(default_factory=Shelf)
@@ -104,6 +111,21 @@ class App:
             letterhead=Letterhead(sender.name, settings.base_url, settings.postal_address),
             links=Links(settings.base_url, tracked=settings.tracking != "off"),
             signer=self.signer,
+            dkim_keys=self.dkim_keys,
+        )
+
+    def about(self, *, tracked: bool | None = None) -> About:
+        """Return what lint has to know of our mails.
+
+        :param tracked: whether the reader lets opens and clicks be counted, where that is known.
+        """
+        settings = self.settings
+        return About(
+            site=settings.base_url,
+            postal_address=settings.postal_address,
+            tracked=None if tracked is None else tracked and self.identity.links.tracked,
+            keys=self.dkim_keys,
+            trial=all(relay.host in LOOPBACK for relay in settings.relays),
         )
 
     def close(self) -> None:
@@ -122,7 +144,7 @@ def build_app(
     """Return the application that the settings describe; nothing outside is touched before it is used.
 
     :param now: the clock; without one it is the database's on PostgreSQL, so that all machines agree.
-    :raises SettingsError: no templates where they should be, or a secret that cannot be kept.
+    :raises SettingsError: no templates where they should be, or a secret or a key that cannot be kept or used.
     """
     relays, stopping = settings.relays, Event()
     db = Database(settings.database_url)
@@ -141,6 +163,7 @@ def build_app(
         pacing=pacer,
         details=ArxivDetails(web, settings.arxiv_api_url) if "arxiv" in _families(settings) else None,
         embedder=embedder_of(settings),
+        dkim_keys=_dkim_keys(settings),
         wake=wake or (lambda _issue_id: None),
         stopping=stopping,
     )
@@ -283,3 +306,19 @@ def _own_key(path: Path) -> str:
     if not key:
         raise SettingsError(f"the secret key in {path} is empty: remove the file, or set NEWSLETTER_SECRET_KEY")
     return key
+
+
+def _dkim_keys(settings: Settings) -> tuple[Key, ...]:
+    """Return the keys that mails are signed with; they are read now, so that a bad one is no surprise at night."""
+    found = []
+    for selector, path in settings.dkim_files:
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & _OTHERS:
+                raise ValueError(f"may be read or changed by others (its mode is {mode:04o}): chmod 600")  # noqa: TRY301
+            found.append(read_key(path.read_bytes(), selector, settings.signing_domain))
+        except OSError as exc:
+            raise SettingsError(f"NEWSLETTER_DKIM_KEYS: {path} cannot be read: {exc.strerror}") from None
+        except ValueError as exc:
+            raise SettingsError(f"NEWSLETTER_DKIM_KEYS: {path} {exc}") from None
+    return tuple(found)

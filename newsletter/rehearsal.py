@@ -7,19 +7,22 @@ from pathlib import Path
 
 from newsletter import operating, pipeline
 from newsletter.app import App
+from newsletter.delivery import lint
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.desk import Desk, Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.marks import NoMarks
 from newsletter.delivery.models import DeliveryState, Mail, SkipReason
-from newsletter.delivery.printing import address_digest
+from newsletter.delivery.printing import address_digest, sign
 from newsletter.delivery.store import Accounting, Waiting
+from newsletter.delivery.transports import Outgoing
 from newsletter.delivery.transports.outbox import Outbox
 from newsletter.issues import store as issues
 from newsletter.issues.cadence import Due, Group
 from newsletter.papers.models import Paper
 
 _LAST = 2**63  # a delivery that is still to be queued gets a higher id than all there are
+_LINTED = 50  # mails of a run: a second; all of an issue are of the same pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Rehearsal:
     """What a run would do: its accounting and each mail, in the order of sending.
 
     :ivar held_up: why no mail would go out, if something keeps all of them.
+    :ivar linted: how many of the mails, the first ones, were judged by all rules; what is wrong is in their warnings.
     """
 
     accounting: Accounting
@@ -34,6 +38,7 @@ class Rehearsal:
     papers: Mapping[int, Paper]
     slot: str
     held_up: tuple[str, ...] = ()
+    linted: int = 0
 
 
 def rehearse(
@@ -79,26 +84,38 @@ def rehearse(
         each.subscriber_id: DeliveryState.DEFERRED if each.state == DeliveryState.LEASED else each.state
         for each in queue
     }
-    mails = tuple(each for each in found.values() if isinstance(each, Prepared))
-    return Rehearsal(_after(before, len(fresh), states, found), mails, desk.papers, draft.issue.slot, held_up)
+    mails = [each for each in found.values() if isinstance(each, Prepared)]
+    slot, looked_at = draft.issue.slot, _looked_at(app, mails[:_LINTED], draft.issue.slot)
+    accounting = _after(before, len(fresh), states, found)
+    return Rehearsal(accounting, (*looked_at, *mails[_LINTED:]), desk.papers, slot, held_up, len(looked_at))
+
+
+def _looked_at(app: App, mails: Sequence[Prepared], slot: str) -> list[Prepared]:
+    """Return mails with warnings of what lint finds wrong with them."""
+    found = []
+    for mail, outgoing in zip(mails, _messages(app, mails, slot), strict=True):
+        about = app.about(tracked=mail.subscriber.preferences.tracking)
+        found.append(replace(mail, warnings=(*mail.warnings, *lint.faults(outgoing.message, about))))
+    return found
 
 
 def write_rehearsal(app: App, rehearsal: Rehearsal, folder: Path) -> None:
     """Write a rehearsal's mails into a folder, as an outbox would."""
-    outbox, now = Outbox(folder), app.now()
-    outgoing = [
-        address_digest(
-            Leased(number, Mail.DIGEST, mail.subscriber.id, 1, None, None),
-            mail,
-            app.identity,
-            now,
-            rehearsal.slot,
-        )
-        for number, mail in enumerate(rehearsal.mails, start=1)
-    ]
+    outbox = Outbox(folder)
     # Never among mails that were really sent: their files have the same names.
-    outbox.deliver([replace(each, folder=f"dry-run-{rehearsal.slot}") for each in outgoing], NoMarks())
+    messages = _messages(app, rehearsal.mails, rehearsal.slot)
+    outbox.deliver([replace(each, folder=f"dry-run-{rehearsal.slot}") for each in messages], NoMarks())
     outbox.finish()
+
+
+def _messages(app: App, mails: Sequence[Prepared], slot: str) -> list[Outgoing]:
+    """Return mails as a run would hand them over, with numbers in place of their deliveries' ids."""
+    now = app.now()
+    outgoing = [
+        address_digest(Leased(number, Mail.DIGEST, mail.subscriber.id, 1, None, None), mail, app.identity, now, slot)
+        for number, mail in enumerate(mails, start=1)
+    ]
+    return sign(outgoing, app.identity, now)
 
 
 def _mails(found: Mapping[int, Prepared | SkipReason]) -> int:

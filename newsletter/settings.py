@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     sender: str = "Daily Papers <papers@example.org>"
     bounce_domain: str = ""
+    dkim_keys: str = ""
+    dkim_domain: str = ""
     postal_address: str = ""
     sources: str = "huggingface"
     huggingface_url: str = "https://huggingface.co"
@@ -146,7 +148,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an address or a page in plain letters: it goes into a header")
         return value
 
-    @field_validator("bounce_domain")
+    @field_validator("bounce_domain", "dkim_domain")
     @classmethod
     def _domain(cls, value: str) -> str:
         if value and not HOST.match(value):
@@ -206,7 +208,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _parse_composites(self) -> "Settings":
         # Said while starting, not when the first mail is due.
-        _ = self.sender_parts, self.relays, self.source_names, self.domain_rates, self.warm_ups
+        _ = self.sender_parts, self.relays, self.source_names, self.domain_rates, self.warm_ups, self.dkim_files
         if "://" in self.embedder and not self.embedder_model:
             raise ValueError("embedder_model: an embedder behind an address needs the name of its model")
         if not 0 <= self.arxiv_interval_seconds <= 60 or (
@@ -229,6 +231,24 @@ class Settings(BaseSettings):
     def envelope_domain(self) -> str:
         """The domain that bounces go to."""
         return self.bounce_domain or self.sender_parts.domain
+
+    @property
+    def dkim_files(self) -> tuple[tuple[str, Path], ...]:
+        """`dkim_keys` as selectors, each with the file of its key."""
+        found: dict[str, Path] = {}
+        for part in self.dkim_keys.split():
+            selector, colon, path = part.partition(":")
+            if not colon or not path or not _SELECTOR.fullmatch(selector):
+                raise ValueError("dkim_keys: must look like: news2026:/etc/newsletter/news2026.pem")
+            if selector in found:
+                raise ValueError(f"dkim_keys: {selector} stands there twice")
+            found[selector] = Path(path)
+        return tuple(found.items())
+
+    @property
+    def signing_domain(self) -> str:
+        """The domain that mails are signed for."""
+        return (self.dkim_domain or self.sender_parts.domain).lower()
 
     @property
     def relays(self) -> tuple[Relay, ...]:
@@ -290,6 +310,7 @@ SOURCES = {
     "medrxiv": "medrxiv",
     "feed": "feed:https://…",
 }
+_SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 _CATEGORIES = re.compile(r"[a-z-]+(\.[A-Za-z-]+)?(\+[a-z-]+(\.[A-Za-z-]+)?)*")
 
 

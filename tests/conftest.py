@@ -14,6 +14,7 @@ from typing import Any
 import freezegun
 import pytest
 import structlog
+from dkim_keys import OPENDKIM
 from fakes import Clock, HuggingFaceServer, SmtpServer
 from hypothesis import settings as hypothesis_settings
 from servers import BROWSER, database, postgresql, valkey
@@ -52,9 +53,12 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def pytest_report_header() -> str:
-    """Say which browser the tests drive."""
-    return f"browser: {BROWSER or 'none found: BROWSER TESTS ARE LEFT OUT (install chromium to run them)'}"
+def pytest_report_header() -> list[str]:
+    """Say which browser the tests drive, and whether there is a second opinion on signatures."""
+    return [
+        f"browser: {BROWSER or 'none found: BROWSER TESTS ARE LEFT OUT (install chromium to run them)'}",
+        f"opendkim: {OPENDKIM or 'none found: SIGNATURES ARE VERIFIED BY DKIMPY ALONE (install opendkim)'}",
+    ]
 
 
 @pytest.fixture(autouse=True)

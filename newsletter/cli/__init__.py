@@ -7,7 +7,21 @@ from typing import NoReturn
 import typer
 
 from newsletter import __version__
-from newsletter.cli import deliveries, demo, evaluate, explain, issues, pull, send, serve, setup, status, subscribers
+from newsletter.cli import (
+    deliveries,
+    demo,
+    dkim,
+    evaluate,
+    explain,
+    issues,
+    lint,
+    pull,
+    send,
+    serve,
+    setup,
+    status,
+    subscribers,
+)
 from newsletter.errors import NewsletterError
 
 cli = typer.Typer(
@@ -18,7 +32,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # an error is plain lines, not a box, also in a log file
 )
-for room in (demo, setup, pull, send, status, explain, serve):
+for room in (demo, setup, pull, send, status, explain, dkim, lint, serve):
     room.register(cli)
 for name, group in (
     ("subscribers", subscribers),

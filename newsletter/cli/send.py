@@ -144,6 +144,8 @@ def _show(app: "App", rehearsal: "Rehearsal", out: Path | None, *, as_json: bool
         typer.echo("dry run, nothing was written or sent; it would be:")
         _say(rehearsal.accounting, as_json=False)
     _tell(rehearsal.held_up)
+    if rehearsal.linted < len(mails):
+        _tell([f"the first {rehearsal.linted} of {len(mails)} mails were linted"])
     if rehearsal.held_up or any(mail["warnings"] for mail in mails):
         raise typer.Exit(LOOK)
 

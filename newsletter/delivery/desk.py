@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from newsletter import logs
 from newsletter.delivery import store
+from newsletter.delivery.dkim.keys import Key
 from newsletter.delivery.models import Mail, SkipReason
 from newsletter.issues import store as issues
 from newsletter.issues.compose import DigestPick, Edition, Explanation, Reader, Selection, Span
@@ -37,13 +38,14 @@ _SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the lis
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the mails come from, and what signs their links."""
+    """Who the mails come from, and what signs their links and themselves."""
 
     sender: Sender
     envelope_domain: str
     letterhead: Letterhead
     links: Links
     signer: Signer
+    dkim_keys: tuple[Key, ...] = ()
 
     def preferences_url(self, person: Subscriber | Addressee, now: datetime) -> str:
         """Return a fresh link to a reader's preferences."""

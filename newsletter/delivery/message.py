@@ -8,6 +8,7 @@ from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime, formataddr
 from functools import lru_cache
+from textwrap import wrap
 
 _MAX_HEADER_TEXT = 150  # characters of a subject
 # "=_" cannot occur in quoted-printable, where "=" is followed by two hex digits or a line end (RFC 2045, 6.7).
@@ -96,6 +97,6 @@ def _encoded(text: str, name: str) -> str:
 def _mailbox(name: str, address: str) -> str:
     name = header_text(name)
     if name.isascii():
-        return formataddr((name, address))
+        return "\r\n ".join(wrap(formataddr((name, address)), 70, break_long_words=False, break_on_hyphens=False))
     # formataddr would make one encoded word of it, however long (RFC 2047, section 2: 75 characters)
     return Header(name, "utf-8", maxlinelen=75, header_name="From").encode(linesep="\r\n") + f"\r\n <{address}>"

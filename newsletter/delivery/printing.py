@@ -1,6 +1,7 @@
 """From leased deliveries to messages with their headers. Reads, never writes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from sqlmodel import Session
 
 from newsletter import logs
+from newsletter.delivery import dkim
 from newsletter.delivery.desk import Desk, Identity, Prepared, freeze
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.message import Envelope, build
@@ -44,11 +46,11 @@ def print_digests(
             skipped[each.id] = made
         else:
             outgoing.append(made)
-    return outgoing, skipped
+    return sign(outgoing, identity, now), skipped
 
 
 def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: datetime, slot: str) -> Outgoing:
-    """Return a reader's mail with its headers, ready to be handed over."""
+    """Return a reader's mail with its headers, ready to be signed and handed over."""
     printed = mail.printed
     return _address(
         leased,
@@ -61,6 +63,14 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
         mail.unsubscribe,
         mail.selection,
     )
+
+
+def sign(batch: Sequence[Outgoing], identity: Identity, now: datetime) -> list[Outgoing]:
+    """Return messages with their DKIM signatures, where there are keys for them."""
+    if not identity.dkim_keys:
+        return list(batch)
+    signed = dkim.sign_all([each.pieces for each in batch], identity.dkim_keys, now)
+    return [replace(each, pieces=pieces) for each, pieces in zip(batch, signed, strict=True)]
 
 
 def print_notices(
@@ -83,12 +93,12 @@ def print_notices(
         if recipient in barred:
             skipped[each.id] = SkipReason.SUPPRESSED
         else:
-            made = _guarded(each, partial(_notice, each, person, recipient, templates, identity, now))
+            made = _guarded(each, partial(address_notice, each, person, recipient, templates, identity, now))
             if isinstance(made, SkipReason):
                 skipped[each.id] = made
             else:
                 outgoing.append(made)
-    return outgoing, skipped
+    return sign(outgoing, identity, now), skipped
 
 
 def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str:
@@ -97,9 +107,10 @@ def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str
     return move.new_email if mail is Mail.NEW_ADDRESS else move.old_email
 
 
-def _notice(
+def address_notice(
     leased: Leased, person: Addressee, recipient: str, templates: Templates, identity: Identity, now: datetime
 ) -> Outgoing:
+    """Return a mail outside any issue with its headers, ready to be signed and handed over."""
     content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
     parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.

@@ -63,11 +63,13 @@ class Office:
     readers: int
     copy: Callable[[], "contextmanager[str]"]  # type: ignore[type-arg]
 
-    def send(self, relay: Relay, *, processes: int = 1, connections: int = 50, stages: bool = False) -> Sent:
+    def send(
+        self, relay: Relay, *, processes: int = 1, connections: int = 50, stages: bool = False, **settings: str
+    ) -> Sent:
         """Send the issue by as many processes; all of it, or it is no figure."""
         words = [str(_HERE / "sender.py"), str(self.issue_id), *(["--stages"] if stages else [])]
         with self.copy() as url:
-            reports, seconds = _together([words] * processes, environment(url, relay.url(connections)))
+            reports, seconds = _together([words] * processes, environment(url, relay.url(connections), **settings))
             assert accounting(url, self.issue_id).sent == self.readers
         mails = sum(each["tried"] for each in reports)
         by_stage = {name: spent / mails * 1e6 for each in reports for name, spent in each["stages"].items()}

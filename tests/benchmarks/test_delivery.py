@@ -14,6 +14,7 @@ import pytest
 import relays
 import sqlalchemy as sa
 from celery_workers import send_by_celery
+from dkim_keys import key_files
 from office import Office, Sent, postgresql_copy, prepare, sqlite_copy
 from servers import postgresql
 
@@ -167,6 +168,18 @@ def test_cpu_a_mail_by_stage(office: Office, tmp_path: Path) -> None:
     for name in ("select", "print", "SMTP", "ledger", "other"):
         shares = [each.get(name, 0.0) / sum(each.values()) for each in ours]
         print(f"  {name:<8}{median(shares) * median(plain):6.0f} µs {median(shares):6.0%}")
+
+
+def test_what_signatures_cost(office_on_sqlite: Office, tmp_path: Path) -> None:
+    """Signing by RSA is arithmetic of the processor; it goes on beside all else, on all of them."""
+    found: dict[str, list[Sent]] = {name: [] for name in ("", "ed25519", "rsa", "rsa ed25519")}
+    for _ in range(ROUNDS):
+        for kinds, sent in found.items():
+            sent.append(to_fast(office_on_sqlite, tmp_path, dkim_keys=key_files(tmp_path, *kinds.split()))[0])
+    plain = [each.rate for each in found[""]]
+    print(f"\none process on {os.cpu_count()} processors, {READERS} mails")
+    for kinds, sent in found.items():
+        row(f"  {kinds or 'not signed'}", [each.rate for each in sent], plain, "", costs(sent))
 
 
 @needs_postfix
