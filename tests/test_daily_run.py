@@ -102,9 +102,9 @@ def test_dry_run_equals_the_run_that_follows_and_writes_nothing(
             if row.selection is not None
         }
     assert planned.accounting.skipped == {"nothing_new": 2}
-    assert {mail.subscriber.id: [list(pick) for pick in _picks(mail)] for mail in planned.mails} == {
-        who: selection["picks"] for who, selection in kept.items()
-    }
+    assert {
+        mail.subscriber.id: [[*pick[:3], list(pick.parts or ())] for pick in _picks(mail)] for mail in planned.mails
+    } == {who: selection["picks"] for who, selection in kept.items()}
     subjects = {each.recipient: message(each.data)["subject"] for each in smtp.accepted}
     assert {mail.subscriber.email: mail.printed.subject for mail in planned.mails} == subjects
     sizes = {each.recipient: len(_html(each.data).encode()) for each in smtp.accepted}

@@ -123,7 +123,7 @@ def test_nobody_above_the_bar_gets_a_paper_below_it(app: App) -> None:
         kept = deliveries.kept_selections(session, issue.id or 0, ids)
     sizes = []
     for id_, bar in zip(ids, (0, 25, 50, 75, 100), strict=True):
-        scores = [score for _, score, _ in kept[id_]["picks"]] if id_ in kept else []
+        scores = [score for _, score, *_ in kept[id_]["picks"]] if id_ in kept else []
         assert all(score >= bar / 100 for score in scores)
         sizes.append(len(scores))
     assert sizes == sorted(sizes, reverse=True)
