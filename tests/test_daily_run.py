@@ -102,9 +102,9 @@ def test_dry_run_equals_the_run_that_follows_and_writes_nothing(
             if row.selection is not None
         }
     assert planned.accounting.skipped == {"nothing_new": 2}
-    assert {
-        mail.subscriber.id: [[*pick[:3], list(pick.parts or ())] for pick in _picks(mail)] for mail in planned.mails
-    } == {who: selection["picks"] for who, selection in kept.items()}
+    assert {mail.subscriber.id: _picks(mail) for mail in planned.mails} == {
+        who: selection["picks"] for who, selection in kept.items()
+    }
     subjects = {each.recipient: message(each.data)["subject"] for each in smtp.accepted}
     assert {mail.subscriber.email: mail.printed.subject for mail in planned.mails} == subjects
     sizes = {each.recipient: len(_html(each.data).encode()) for each in smtp.accepted}
@@ -201,8 +201,8 @@ def _dump(app: App) -> str:
         return repr([[row.model_dump() for row in session.exec(select(table))] for table in TABLES])
 
 
-def _picks(mail: Any) -> list[tuple[int, float, str]]:
-    return [(pick.paper_id, pick.score, pick.reason) for pick in mail.selection.picks]
+def _picks(mail: Any) -> list[list[Any]]:
+    return [[pick.paper_id, pick.score, pick.reason, list(pick.parts)] for pick in mail.selection.picks]
 
 
 def _html(data: bytes) -> str:

@@ -6,6 +6,7 @@ more, or takes a like back, is ranked by it at once, and in whatever order they 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from threading import Lock
 
 import numpy as np
@@ -56,7 +57,7 @@ class Likeness:
         """
         place = self._place
         try:  # places first: the rows of what has one are there
-            return [place[each.key] for each in rated], self._kept
+            return list(map(place.__getitem__, map(attrgetter("key"), rated))), self._kept
         except KeyError:
             new = {each.key: each for each in rated if each.key not in place}
         found = self._found(list(new.values()))

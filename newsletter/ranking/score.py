@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -60,13 +61,13 @@ class Scores:
 
     def parts(self, readers: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Parts]:
         """Return what some papers' scores are made of, each for one reader."""
-        by = self.taste
+        by, at = self.taste, readers * self.values.shape[1] + columns
         rows = np.empty((len(Parts._fields), len(columns)))
         for row, values in zip(rows, (self.named, self.liked, self.disliked), strict=False):
-            row[:] = values[readers, columns]
+            row[:] = np.take(values, at)
         rows[3] = self.trend[columns]
         for row, values_ in zip(rows[4:], (by.text, by.coread, by.semantic), strict=True):
-            row[:] = values_[readers, columns]
+            row[:] = np.take(values_, at)
         return list(map(made, repeat(Parts), rows.T.round(3).tolist()))
 
 
@@ -132,7 +133,7 @@ def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.
     flat = list(chain.from_iterable(said))
     rows, look = pool.likeness.look(flat)
     indices = np.array(rows, dtype=np.int64)
-    values = np.array([each.weight for each in flat], dtype=np.float64)
+    values = np.fromiter(map(attrgetter("weight"), flat), dtype=np.float64, count=len(flat))
     signed = sparse.csr_array((values, indices, _starts(said)), shape=(len(wishes), len(look.text)))
     signed.sum_duplicates()
     signed.data[np.abs(signed.data) < _NOTHING] = 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
     readers, columns = np.repeat(np.arange(len(chosen)), many), np.array(list(chain(*chosen)), dtype=np.int64)
     picks = zip(
         pool.ids[columns].tolist(),
-        np.maximum(scores.values[readers, columns], 0.0).tolist(),
+        np.maximum(_at(scores.values, readers, columns), 0.0).tolist(),
         scores.parts(readers, columns),
         reasons.matched(readers, columns),
         reasons.resembled(readers, columns),
@@ -133,6 +134,12 @@ def _each_of(rows: sparse.csr_array, readers: NDArray[np.int64]) -> tuple[NDArra
     return picks, np.arange(len(picks)) + np.repeat(rows.indptr[readers] - before, many)
 
 
+def _at(rows: NDArray[Any], row: NDArray[Any], column: NDArray[np.int64]) -> NDArray[Any]:
+    """Return some places of an array: by one number each, which is twice as fast as by two."""
+    found: NDArray[Any] = np.take(rows, row.astype(np.int64) * rows.shape[1] + column)
+    return found
+
+
 class _Reasons:
     """Why papers are chosen, in the readers' own words.
 
@@ -152,7 +159,7 @@ class _Reasons:
         """Return for each of these picks what its reader asked for that it holds, what it answers best first."""
         pick, place = _each_of(self._scores.wishes, readers)
         features = self._scores.wishes.indices[place]
-        hits = np.flatnonzero(self._scores.holds[features, columns[pick]])
+        hits = np.flatnonzero(_at(self._scores.holds, features, columns[pick]))
         found: dict[int, list[int]] = {}
         for number, feature in zip(pick[hits].tolist(), features[hits].tolist(), strict=True):
             found.setdefault(number, []).append(feature)
@@ -168,7 +175,7 @@ class _Reasons:
         """
         likes, look = self._scores.likes, self._scores.look
         pick, like = _each_of(likes, readers)
-        told = likes.data[like] * look.text[likes.indices[like], columns[pick]]
+        told = likes.data[like] * _at(look.text, likes.indices[like], columns[pick])
         best = np.zeros(len(readers), dtype=told.dtype)
         if len(pick):
             first = np.flatnonzero(np.diff(pick, prepend=-1))
