@@ -32,22 +32,23 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequ
     may = np.isfinite(values)
     worth = np.where(may, _RELEVANCE * values, 0.0)
     nearest = np.zeros((readers, candidates), dtype=np.float32)
-    picked: list[list[int]] = [[] for _ in range(readers)]
     every, left = np.arange(readers), np.array(limits)
-    for _ in range(min(int(left.max(initial=0)), candidates)):
+    rounds = min(int(left.max(initial=0)), candidates)
+    picked = np.full((readers, rounds), -1)
+    for number in range(rounds):
         told = np.where(may, worth - (1 - _RELEVANCE) * nearest, -np.inf)
         first = told.argmax(axis=1)
         some = np.flatnonzero(may[every, first] & (left > 0))
         if not len(some):
             break
-        for reader, place in zip(some.tolist(), first[some].tolist(), strict=True):
-            picked[reader].append(place)
+        picked[some, number] = first[some]
         left[some] -= 1
         found = near[rows[some, first[some]][:, None], rows[some]]
         may[some] &= found < TWIN
         may[some, first[some]] = False
         nearest[some] = np.maximum(nearest[some], found)
-    return picked
+    many = (picked >= 0).sum(axis=1).tolist()
+    return [places[:number] for places, number in zip(picked.tolist(), many, strict=True)]
 
 
 def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]], values: Vector) -> list[int]:

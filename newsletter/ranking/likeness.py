@@ -18,7 +18,7 @@ from newsletter.ranking.types import Look, Rated, Rows, finite, stacked
 
 TWIN = 0.95  # cosine from which on two papers are one
 _STEPS = 2**12
-_AT_ONCE = 256  # rated papers
+_AT_ONCE = 512  # rated papers
 
 
 class Likeness:

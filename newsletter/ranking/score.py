@@ -1,6 +1,6 @@
 """Scores for a batch of readers in a few matrix products. Pure."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from operator import attrgetter
@@ -78,12 +78,7 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     each paper answers; ``taste`` is the same of what they like, in standard deviations over the pool. Each distinct
     wish and each distinct liked paper is looked at once, for all who share it.
     """
-    features: list[Feature] = [
-        *(("interest", each) for each in _distinct(wishes, lambda wish: wish.interests.wanted)),
-        *(("author", each) for each in _distinct(wishes, lambda wish: wish.interests.authors)),
-        *(("category", each) for each in _distinct(wishes, lambda wish: wish.interests.categories)),
-    ]
-    wanted = _membership([_asked(wish) for wish in wishes], features)
+    features, wanted = _membership([_asked(wish) for wish in wishes])
     answers = pool.answers(features)
     shape = len(features), len(pool)
     matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
@@ -117,11 +112,10 @@ def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
 
 def _asked(wish: Wish) -> list[Feature]:
     interests = wish.interests
-    return [
-        *(("interest", each) for each in interests.wanted),
-        *(("author", each) for each in interests.authors),
-        *(("category", each) for each in interests.categories),
-    ]
+    asked: list[Feature] = [("interest", each) for each in interests.wanted]
+    asked += [("author", each) for each in interests.authors]
+    asked += [("category", each) for each in interests.categories]
+    return asked
 
 
 def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look]:
@@ -162,29 +156,24 @@ def _relative(relevance: Vector) -> Vector:
 
 def _bar(values: Vector, pool: Pool, wishes: Sequence[Wish]) -> None:
     """Take out what a reader has muted, or was sent before."""
-    mutes = _distinct(wishes, lambda wish: wish.interests.mutes)
-    who = _membership([list(wish.interests.mutes) for wish in wishes], mutes)
-    what = np.zeros((len(mutes), len(pool)))
-    for row, mute in enumerate(mutes):
-        what[row] = pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute)
+    mutes, who = _membership([wish.interests.mutes for wish in wishes])
+    if mutes:
+        what = np.zeros((len(mutes), len(pool)))
+        for row, mute in enumerate(mutes):
+            what[row] = pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute)
+        values[(who @ what) > 0] = -np.inf
     place = {int(paper_id): column for column, paper_id in enumerate(pool.ids)}
     seen = [[place[paper_id] for paper_id in wish.seen if paper_id in place] for wish in wishes]
-    if mutes:
-        values[(who @ what) > 0] = -np.inf
     rows = np.repeat(np.arange(len(wishes)), [len(columns) for columns in seen])
     values[rows, [column for columns in seen for column in columns]] = -np.inf
 
 
-def _distinct(wishes: Sequence[Wish], get: Callable[[Wish], Sequence[_T]]) -> list[_T]:
-    return list(dict.fromkeys(each for wish in wishes for each in get(wish)))
-
-
-def _membership(groups: Sequence[Sequence[_T]], universe: Sequence[_T]) -> sparse.csr_array:
-    """Return (groups, universe) with 1 where a group holds a member; a row's columns stand as in its group."""
-    place = {member: column for column, member in enumerate(universe)}
-    columns = [[place[member] for member in dict.fromkeys(group)] for group in groups]
-    indices = np.array([column for each in columns for column in each], dtype=np.int64)
-    return sparse.csr_array((np.ones(len(indices)), indices, _starts(columns)), shape=(len(groups), len(universe)))
+def _membership(groups: Sequence[Sequence[_T]]) -> tuple[list[_T], sparse.csr_array]:
+    """Return all members there are, and (groups, members) with 1 where a group holds one, in the group's own order."""
+    place: dict[_T, int] = {}
+    columns = [[place.setdefault(member, len(place)) for member in dict.fromkeys(group)] for group in groups]
+    indices = np.array(list(chain.from_iterable(columns)), dtype=np.int64)
+    return list(place), sparse.csr_array((np.ones(len(indices)), indices, _starts(columns)), (len(groups), len(place)))
 
 
 def _starts(rows: Sequence[Sequence[object]]) -> NDArray[np.int64]:

@@ -60,13 +60,15 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         values = np.where(np.maximum(values, 0.0) < bars, _NEVER, values)
     reasons = _Reasons(scores, wishes)
     # Plain lists from here on: of each reader it is a few of a few, for which an array takes longer.
-    chosen, strange = [], []
+    chosen, strange = [], set[tuple[int, int]]()
     for reader, best in enumerate(_diverse(pool, values, [wish.limit for wish in wishes])):
         wish, held = wishes[reader], reasons.held(reader)
         theirs = fair(pool, best, wish.limit, held, values[reader])
         stranger = outside(pool, scores, reader, theirs, held) if wish.outside else None
-        chosen.append(theirs if stranger is None else make_room(theirs, wish.limit, held, stranger))
-        strange += [column == stranger for column in chosen[-1]]
+        if stranger is not None:
+            theirs = make_room(theirs, wish.limit, held, stranger)
+            strange.add((reader, stranger))
+        chosen.append(theirs)
     many = [len(each) for each in chosen]
     readers, columns = np.repeat(np.arange(len(chosen)), many), np.array(list(chain(*chosen)), dtype=np.int64)
     picks = zip(
@@ -75,8 +77,10 @@ def _select(pool: Pool, wishes: Sequence[Wish]) -> list[tuple[Pick, ...]]:
         scores.parts(readers, columns),
         reasons.matched(readers, columns),
         reasons.resembled(readers, columns),
-        strange,
-        strict=True,
+        [each in strange for each in zip(readers.tolist(), columns.tolist(), strict=True)]
+        if strange
+        else repeat(False),
+        strict=False,
     )
     return [tuple(map(made, repeat(Pick), islice(picks, number))) for number in many]
 
@@ -87,7 +91,7 @@ def _diverse(pool: Pool, values: Vector, limits: Sequence[int]) -> list[list[int
     Where so many of these say the same that there are too few picks, among more.
     """
     looks = np.array([looked_at(limit) for limit in limits])
-    there = np.isfinite(values).sum(axis=1)
+    there = np.isfinite(values).sum(axis=1).tolist()
     picked: list[list[int]] = []
     group = _COMPARED if pool.is_small else _COMPARED_OF_MANY
     for first in range(0, len(limits), group):
