@@ -153,27 +153,24 @@ def test_an_issue_without_papers_and_a_day_to_come_are_not_shown(app: App, clien
     assert client.get("/sitemap.xml").text.count("<loc>") == 2
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(f"/archive/{slot}" for slot in ("x", "2026-8-5", "2026-08-05x", "20260805", "٢٠٢٦-٠٨-٠٥", "2026-08-05%00")),
-        *(
-            f"/archive/{slot}"
-            for slot in ("%00", "%ff", "..%2f..%2fetc%2fpasswd", "2026-08-05.txt", "x" * 5_000, "1'--")
-        ),
-        *(f"/archive?page={number}" for number in ("0", "-1", "x", "1e3", "99999", "9" * 400, "²", "%00", "", "1.0")),
-        *(f"/archive/{slot}.{kind}" for slot in ("x", "%00", "2099-01-01") for kind in ("bib", "ris")),
-    ],
-)
-def test_nonsense_in_the_address_is_a_plain_404(make_app: Callable[..., App], database_url: str, path: str) -> None:
+NONSENSE = [
+    *(f"/archive/{slot}" for slot in ("x", "2026-8-5", "2026-08-05x", "20260805", "٢٠٢٦-٠٨-٠٥", "2026-08-05%00")),
+    *(f"/archive/{slot}" for slot in ("%00", "%ff", "..%2f..%2fetc%2fpasswd", "2026-08-05.txt", "x" * 5_000, "1'--")),
+    *(f"/archive?page={number}" for number in ("0", "-1", "x", "1e3", "99999", "9" * 400, "²", "%00", "", "1.0")),
+    *(f"/archive/{slot}.{kind}" for slot in ("x", "%00", "2099-01-01") for kind in ("bib", "ris")),
+]
+
+
+def test_nonsense_in_the_address_is_a_plain_404(make_app: Callable[..., App], database_url: str) -> None:
     app = make_app(database_url)
     publish(app)
     client = TestClient(create_web(app), follow_redirects=False)
-    for method in ("GET", "HEAD"):
-        answer = client.request(method, path)
-        assert answer.status_code == 404
-        assert answer.headers["cache-control"] == "no-store"
-    assert client.post(path).status_code in {404, 405}
+    for path in NONSENSE:
+        for method in ("GET", "HEAD"):
+            answer = client.request(method, path)
+            assert answer.status_code == 404, path
+            assert answer.headers["cache-control"] == "no-store", path
+        assert client.post(path).status_code in {404, 405}, path
 
 
 @pytest.mark.parametrize("path", PUBLIC)
