@@ -68,7 +68,7 @@ def specimens(app: App, mail: Mail) -> Iterator[Specimen]:
             notice = _leased(mail)
             outgoing = address_notice(notice, _person(Preferences()), _ADDRESS, app.templates, app.identity, now)
             yield _signed(app, str(mail), outgoing)
-    except jinja2.TemplateError as exc:
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as exc:  # whatever a template makes of values
         raise InputError(f"the templates of {mail} cannot be rendered: {exc}") from None
 
 

@@ -6,25 +6,23 @@ statements in ``body.mjml`` are comments, ``<!--% for … %-->``, since tags lef
 moved out of their tables. ``<mj-include path="./_partials/x.mjml" />`` is replaced by that file.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from newsletter.errors import SettingsError
+from newsletter.rendering.overrides import check, own_files
 
 _MARKER = "email/digest/body.mjml"
 # Only whitespace between tags goes: inside text it may separate words.
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s*\n\s*(?=<)")
 _INDENT = re.compile(r"\n[ \t]+")
-_ENTITY = re.compile(r"&#?[a-zA-Z0-9]+;|<!DOCTYPE[^>]*>")
 _INCLUDE = re.compile(r'<mj-include path="\./(_partials/[a-z_]+\.mjml)" />')
 
 
@@ -84,7 +82,9 @@ class Templates:
         self.folders = (own, shipped) if own else (shipped,)
         self._mails: dict[str, MailTemplate] = {}
         if own:
-            self._check(own, shipped)
+            check(own, shipped, _HTML, self._plain)
+            for mail in {name.split("/")[1] for name in own_files(own) if re.match("email/[^_]", name)}:
+                self.mail(mail)
 
     def mail(self, name: str) -> MailTemplate:
         """Return a mail's compiled trio.
@@ -116,28 +116,6 @@ class Templates:
         except (OSError, UnicodeDecodeError) as exc:
             raise SettingsError(f"{path} cannot be read: {exc}") from exc
 
-    def _check(self, own: Path, shipped: Path) -> None:
-        """Say at once what would otherwise fail when the first mail is due."""
-        known = {str(each.relative_to(shipped)) for each in shipped.rglob("*") if each.is_file()}
-        theirs = sorted(str(each.relative_to(own)) for each in own.rglob("*") if each.is_file())
-        if not theirs:
-            raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: no templates in {own}")
-        for name in theirs:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: {own / name} takes the place of no template{hint}")
-            environment = _HTML if name.endswith(".mjml") else self._plain
-            if name.startswith("email/"):
-                try:
-                    environment.parse(self._read(name), name, str(own / name))
-                except jinja2.TemplateSyntaxError as exc:
-                    raise SettingsError(f"{own / name}, line {exc.lineno}: {exc.message}") from exc
-            if name.endswith(".mjml"):
-                _check_tags(own / name, self._read(name))
-        for name in {each.split("/")[1] for each in theirs if each.startswith("email/") and "/_" not in each}:
-            self.mail(name)
-
     @cached_property
     def _plain(self) -> jinja2.Environment:
         return ImmutableSandboxedEnvironment(
@@ -147,14 +125,6 @@ class Templates:
             lstrip_blocks=True,
             loader=jinja2.FileSystemLoader([each / "email" for each in self.folders]),
         )
-
-
-def _check_tags(path: Path, source: str) -> None:
-    """Say where tags do not match: the compiler would leave something out, and say nothing."""
-    try:
-        ET.fromstring(f"<file>{_ENTITY.sub('', source)}</file>")  # noqa: S314  without entities, so it cannot grow
-    except ET.ParseError as exc:
-        raise SettingsError(f"{path}, line {exc.position[0]}: {exc}") from exc
 
 
 def _shipped() -> Path:

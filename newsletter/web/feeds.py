@@ -80,7 +80,7 @@ def _of_reader(request: Request, app: App, person: Subscriber, token: str) -> Fe
     entries = [
         _entry(request, app, show.language, shown.public(found[pick.paper_id]), at, "/", reason=pick.reason)
         for pick, at in sent
-        if pick.paper_id in found
+        if pick.paper_id in found and not found[pick.paper_id].withdrawn
     ]
     return Feed(
         id=lasting_id(base, f"feed/{person.id}"),  # not its address: whoever knows that can read it

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
 from newsletter.rendering.letterhead import Letterhead
@@ -67,7 +68,7 @@ _COMPILED = _Compiled()
 
 def environment_in(folders: Sequence[Path], language: str) -> jinja2.Environment:
     """Return what reads templates in `language`: of two folders that hold the same one the first one's."""
-    environment = jinja2.Environment(
+    environment = ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -520,7 +520,21 @@ def test_the_command_says_what_it_cannot_judge(command_here: Command, tmp_path: 
     assert unknown.stderr.startswith("newsletter: digset is no file, and no mail of ours: digest, ")
     templates = tmp_path / "templates"
     shutil.copytree(ROOT / "templates", templates)
-    (templates / "email/welcome/body.txt").write_text("{{ nobody.knows }}", encoding="utf-8")
+    (templates / "email/welcome/body.txt").write_text("{{ site.nobody.knows }}", encoding="utf-8")
     broken_template = command_here("lint", "welcome", templates_dir=str(templates))
     assert broken_template.returncode == 1
-    assert broken_template.stderr == "newsletter: the templates of welcome cannot be rendered: 'nobody' is undefined\n"
+    assert broken_template.stderr.startswith("newsletter: the templates of welcome cannot be rendered: ")
+    assert "has no attribute 'nobody'" in broken_template.stderr
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "utf-8\0", "rot13", "no-such-one"])
+@pytest.mark.parametrize("byte", [b"x", b"\xe9"])
+def test_a_charset_that_is_none_is_no_reason_to_stop(
+    command_here: Command, tmp_path: Path, charset: str, byte: bytes
+) -> None:
+    mail = tmp_path / "mail.eml"
+    head = f'From: a@example.org\r\nContent-Type: text/html; charset="{charset}"\r\n\r\n'
+    mail.write_bytes(head.encode() + byte)
+    done = command_here("lint", str(mail))
+    assert done.returncode == 1
+    assert "fault" in done.stdout

@@ -111,6 +111,12 @@ def test_an_operators_file_takes_the_place_of_ours_and_all_others_stay(tmp_path:
         ("email/_partials/foot.mjml", "<mj-section>\n&nbsp;<mj-column></mj-section>", r"foot\.mjml, line 2"),
         ("email/welcom/body.txt", "Hello", r"welcom/body\.txt .* did you mean email/welcome/body\.txt\?"),
         ("notes.md", "Hello", r"notes\.md takes the place of no template"),
+        ("email/welcome/body.txt", "Hello\n{{ nope }}", r"body\.txt, line 2: there is no nope; there is: .*hour"),
+        ("email/digest/body.txt", "{% for each in cards %}{{ each.title }}{{ hour }}{% endfor %}", "there is no hour"),
+        ("email/_partials/foot.mjml", "<mj-raw>{{ nope }}</mj-raw>", r"foot\.mjml, line 1: there is no nope"),
+        ("email/welcome/body.txt", "{% include 'nothere.txt' %}", "takes no other one"),
+        ("web/archive.html", "Hello\n{% block x %}{{ ", r"web/archive\.html, line 2"),
+        ("web/base.html", "{% if %}", r"web/base\.html, line 1"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_named_at_once_with_its_line(
@@ -121,11 +127,19 @@ def test_a_file_that_makes_no_sense_is_named_at_once_with_its_line(
         Templates(tmp_path)
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
-    put(tmp_path, "email/welcome/body.txt", "")
-    (tmp_path / "email/welcome/body.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match=r"welcome/body\.txt cannot be read"):
+@pytest.mark.parametrize("name", ["email/welcome/body.txt", "web/archive.html"])
+def test_bytes_that_are_no_text_are_named(tmp_path: Path, name: str) -> None:
+    put(tmp_path, name, "")
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"cannot be read"):
         Templates(tmp_path)
+
+
+def test_what_editors_and_mounts_leave_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, "email/welcome/subject.txt", "Hello!")
+    for name in (".DS_Store", "..2026_01/web/base.html", ".git/config", "web/base.html~", "web/.base.html.swp"):
+        put(tmp_path, name, "{% if %}")
+    assert Templates(tmp_path).mail(Mail.WELCOME).render(NOTICE).subject == "Hello!"
 
 
 @pytest.mark.parametrize(
@@ -138,6 +152,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         "{{ '{0.__class__.__init__.__globals__}'.format(site) }}",
         "{{ site.address.append('x') }}",
         "{{ (site | attr('__class__')).__name__ }}",
+        "{{ range.__init__.__globals__ }}",
     ],
 )
 @pytest.mark.parametrize("part", ["subject.txt", "body.txt", "body.mjml"])

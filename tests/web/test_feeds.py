@@ -8,17 +8,19 @@ from xml.etree import ElementTree as ET
 
 import feedparser
 import pytest
+import sqlalchemy as sa
 from fakes import Clock
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import HOSTILE, add_papers, add_readers, open_and_queue, record
-from sqlmodel import select
+from sqlmodel import col, select
 from visitors import dump
 
 from newsletter import membership, pipeline, privacy, retention, steering
 from newsletter.app import App
 from newsletter.delivery.models import Delivery
+from newsletter.papers.models import Paper
 from newsletter.subscribers import store as subscribers
 from newsletter.web import create_web
 from newsletter.web.syndication import Entry, Feed, atom, json_feed, lasting_id
@@ -248,7 +250,13 @@ def test_a_readers_feed_holds_no_more_than_the_ledger_keeps(app: App, client: Te
 
 
 @pytest.mark.parametrize(
-    "kept", [{}, {"picks": 7, "considered": 1}, {"picks": [[99, 0.5, "new"]], "considered": 1}, []]
+    "kept",
+    [
+        {},
+        [],
+        {"picks": 7, "considered": 1},
+        *({"picks": [[id_, 0.5, "new"]], "considered": 1} for id_ in (99, 2**70, 1e308)),
+    ],
 )
 def test_a_mail_that_cannot_be_read_costs_a_feed_no_other(
     app: App, client: TestClient, clock: Clock, kept: Any
@@ -261,6 +269,17 @@ def test_a_mail_that_cannot_be_read_costs_a_feed_no_other(
     pipeline.deliver(app, open_and_queue(app).id)
     told = feedparser.parse(client.get(own_feed(app, client, id_)).content)
     assert "The title of 4" in {each.title for each in told.entries}
+
+
+def test_a_paper_that_was_taken_back_leaves_a_readers_feed(app: App, client: TestClient) -> None:
+    id_ = mailed(app)
+    path = own_feed(app, client, id_)
+    assert "The title of 1" in client.get(path).text
+    with app.db.session() as session:
+        session.execute(sa.update(Paper).where(col(Paper.title) == "The title of 1").values(withdrawn=True))
+    told = client.get(path).text
+    assert "The title of 1" not in told
+    assert "The title of 2" in told
 
 
 def test_nobody_reads_another_ones_feed(app: App, client: TestClient) -> None:

@@ -128,7 +128,14 @@ def test_a_mail_that_is_no_longer_kept_says_so(app: App, client: TestClient, clo
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("kept", [{"picks": "x", "considered": 1}, {"picks": [[99, 0.5, "new"]], "considered": 1}, {}])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"picks": "x", "considered": 1},
+        {},
+        *({"picks": [[id_, 0.5, "new"]], "considered": 1} for id_ in (99, 2**70, -1)),
+    ],
+)
 def test_what_was_kept_and_cannot_be_read_is_not_shown(app: App, client: TestClient, kept: dict[str, object]) -> None:
     _, mail = send(app)
     with app.db.session() as session:

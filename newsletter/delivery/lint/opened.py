@@ -147,5 +147,5 @@ def _decoded(part: Message | None) -> str:
     data = raw if isinstance(raw, bytes) else b""
     try:
         return data.decode(part.get_content_charset("utf-8"), "replace").replace("\r\n", "\n")
-    except LookupError:
+    except (LookupError, ValueError):  # a charset that there is not, or that means something else
         return data.decode("utf-8", "replace")

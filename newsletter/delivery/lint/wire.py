@@ -140,7 +140,10 @@ def _transfer(mail: Opened) -> Iterator[str]:
 
 def _encoded(part: Message) -> bytes:
     """Return a part's body as it stands there, with CRLF."""
-    text = part.get_payload()
+    try:
+        text = part.get_payload()
+    except (LookupError, ValueError):  # a charset that is none
+        text = ""
     raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else b""
     return re.sub(rb"\r\n|\r|\n", b"\r\n", raw)
 
