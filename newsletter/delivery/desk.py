@@ -33,7 +33,6 @@ from newsletter.subscribers.preferences import Cadence, Preferences
 
 _log = logs.get(__name__)
 _NO_TOKENS: Mapping[int, int] = {}  # a dry run has no deliveries
-_MOST_ID = 2**63
 _SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the listing's own day began
 
 
@@ -310,6 +309,6 @@ def thaw(kept: dict[str, Any]) -> Selection:
 
 
 def _pick(paper_id: Any, score: Any, reason: Any, parts: Any = None) -> DigestPick:  # noqa: ANN401  JSON
-    if not 0 <= paper_id < _MOST_ID:
+    if not 0 <= paper_id <= store.MOST_ID:
         raise ValueError(f"{paper_id} is no paper")
     return DigestPick(int(paper_id), float(score), str(reason), Parts(*map(float, parts)) if parts else None)

@@ -15,6 +15,7 @@ from newsletter.issues.cadence import SEND_WITHIN, Due, Group
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
 
+MOST_ID = 2**31 - 1  # that a column takes
 _SPENT = (DeliveryState.HANDOFF, DeliveryState.SENT, DeliveryState.UNKNOWN, DeliveryState.DEFERRED)
 
 
@@ -335,7 +336,7 @@ def unknown_count(session: Session) -> int:
 def picked_ids(selection: Any) -> set[int]:  # noqa: ANN401  JSON, of whatever version wrote it
     """Return the papers of a kept selection; none of one that cannot be read."""
     try:
-        return {int(pick[0]) for pick in selection["picks"]}
+        return {int(pick[0]) for pick in selection["picks"] if 0 <= pick[0] <= MOST_ID}
     except (TypeError, ValueError, KeyError, IndexError):
         return set()
 
