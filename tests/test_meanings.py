@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from embedders import EmbeddingServer
 from fakes import Clock
 from samples import add_papers, add_readers, mails_of, open_and_queue, paper_ids_in, record
+from structlog.testing import capture_logs
 
 from newsletter import learning
 from newsletter.app import App
@@ -103,13 +104,14 @@ def test_no_paper_is_asked_about_twice(app: App, embedder: EmbeddingServer, cloc
 
 @pytest.mark.parametrize("trouble", [500, b"nonsense", {"data": []}])
 def test_an_embedder_that_fails_costs_nobody_a_mail_and_is_asked_again(
-    app: App, embedder: EmbeddingServer, capsys: pytest.CaptureFixture[str], trouble: object
+    app: App, embedder: EmbeddingServer, trouble: object
 ) -> None:
     learning.learn(app)
     publish(app)
     embedder.troubles.append(trouble)
-    learning.place_new(app)
-    assert "embedder failed" in capsys.readouterr().out
+    with capture_logs() as logs:
+        learning.place_new(app)
+    assert [each["event"] for each in logs] == ["embedder failed"]
     one_who_likes_proteins(app)
     open_and_queue(app)
     assert titles(app) == ["Browsers", "Soup", "Chaperones"]
@@ -118,16 +120,15 @@ def test_an_embedder_that_fails_costs_nobody_a_mail_and_is_asked_again(
 
 
 def test_papers_of_which_it_makes_nothing_are_counted_and_not_asked_about_again(
-    app: App, embedder: EmbeddingServer, capsys: pytest.CaptureFixture[str]
+    app: App, embedder: EmbeddingServer
 ) -> None:
     learning.learn(app)
     publish(app)
     embedder.troubles.append({"data": [{"index": n, "embedding": [float("nan")] * 16} for n in range(3)]})
     # asked about something harmless, it answers
-    learning.place_new(app)
-    said = capsys.readouterr().out
-    assert "embedder made nothing of some papers" in said
-    assert "nothing=3" in said
+    with capture_logs() as logs:
+        learning.place_new(app)
+    assert [(each["event"], each["nothing"]) for each in logs] == [("embedder made nothing of some papers", 3)]
     asked = len(embedder.asked)
     learning.place_new(app)
     assert len(embedder.asked) == asked
@@ -177,15 +178,16 @@ def test_papers_that_are_refused_stop_no_others(app: App, embedder: EmbeddingSer
 
 
 def test_a_model_file_that_is_gone_costs_the_night_only_what_it_would_have_said(
-    make_app: Callable[..., App], app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_app: Callable[..., App], app: App, tmp_path: Path
 ) -> None:
     for name in ("model.onnx", "tokenizer.json"):
         (tmp_path / name).write_text("")
     local = make_app(app.settings.database_url, embedder=str(tmp_path))
     (tmp_path / "model.onnx").unlink()
-    learning.learn(local)
-    learning.place_new(local)
-    assert "embedder failed" in capsys.readouterr().out
+    with capture_logs() as logs:
+        learning.learn(local)
+        learning.place_new(local)
+    assert [each["event"] for each in logs if each["log_level"] == "warning"].count("embedder failed") >= 2
     with app.db.snapshot() as session:
         assert learned.newest(session) == Learnt(1, None, None)
 
