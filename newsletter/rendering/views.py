@@ -27,8 +27,25 @@ class Link:
     url: str
 
 
+class Teased:
+    """What shows a paper: with a teaser, in which a link with a label stands as ``[label](address)``."""
+
+    __slots__ = ()
+    teaser: str
+
+    @property
+    def teaser_spans(self) -> tuple[Span, ...]:
+        """The teaser as runs of text and links, for HTML."""
+        return spans(self.teaser)
+
+    @property
+    def teaser_text(self) -> str:
+        """The teaser with its addresses written out."""
+        return plain(self.teaser)
+
+
 @dataclass(frozen=True, slots=True)
-class Card:
+class Card(Teased):
     """A paper in a mail.
 
     :ivar teaser: readable text, a link with a label in it as ``[label](address)``.
@@ -43,16 +60,6 @@ class Card:
     links: Mapping[str, str]
     feedback: Mapping[str, str]
     reason: str
-
-    @property
-    def teaser_spans(self) -> tuple[Span, ...]:
-        """The teaser as runs of text and links, for HTML."""
-        return spans(self.teaser)
-
-    @property
-    def teaser_text(self) -> str:
-        """The teaser with its addresses written out."""
-        return plain(self.teaser)
 
     @property
     def more_links(self) -> list[Link]:

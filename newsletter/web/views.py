@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from newsletter.papers.textclean import Span, plain, spans
+from newsletter.rendering.views import Teased
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class PublicPaper:
+class PublicPaper(Teased):
     """A paper on the page of an issue, and in a feed.
 
     :ivar url: where it can be read, "" where nothing is known.
@@ -90,16 +90,6 @@ class PublicPaper:
     links: Mapping[str, str]
     upvotes: int = 0
     gained: int = 0
-
-    @property
-    def teaser_spans(self) -> tuple[Span, ...]:
-        """The teaser as runs of text and links."""
-        return spans(self.teaser)
-
-    @property
-    def teaser_text(self) -> str:
-        """The teaser with its addresses written out."""
-        return plain(self.teaser)
 
 
 @dataclass(frozen=True, slots=True)
