@@ -8,10 +8,11 @@ from datetime import date, timedelta
 from sqlmodel import Session
 
 from newsletter.app import App
-from newsletter.delivery import store as deliveries
+from newsletter.delivery.kept import store as kept_mails
 from newsletter.errors import BusyError
 from newsletter.issues import store as issues
-from newsletter.issues.compose import Edition, Reader, Span
+from newsletter.issues.compose import Edition, Reader
+from newsletter.issues.digest import Span
 from newsletter.issues.learned import store as learned
 from newsletter.issues.learned.models import Learnt
 from newsletter.papers import store as papers
@@ -75,7 +76,7 @@ def situation(app: App, person: Subscriber) -> Reader:
     """Return what is known of a reader now, to look at what a change of it does."""
     with app.db.snapshot() as session:
         id_ = person.id or 0
-        sent = deliveries.seen_papers(session, [id_], app.now() - _LOOK_BACK).get(id_, frozenset())
+        sent = kept_mails.sent(session, [id_], app.now() - _LOOK_BACK).get(id_, kept_mails.Sent()).papers
         said = learned.rated(session, [id_], _learnt(session)).get(id_, learned.NO_RATINGS)
         wishes = person.preferences  # all they muted counts: the last one most of all
         return Reader(_brief(wishes, mutes=wishes.mutes), sent | said.papers, said.rated)

@@ -3,21 +3,22 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import jinja2
 
 from newsletter import demo
 from newsletter.app import App
-from newsletter.delivery.desk import Prepared
+from newsletter.delivery.desk import MAILS, Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.lint import About
 from newsletter.delivery.models import Mail
 from newsletter.delivery.printing import address_digest, address_notice, sign
 from newsletter.delivery.transports import Outgoing
 from newsletter.errors import InputError
-from newsletter.issues.compose import Edition, Reader, Selection
+from newsletter.issues.compose import Edition, Reader
+from newsletter.issues.digest import Selection, Span
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
 from newsletter.papers.sources.jsonl import parse_lines
@@ -57,10 +58,15 @@ def specimens(app: App, mail: Mail) -> Iterator[Specimen]:
     """
     now = app.now()
     try:
-        if mail is Mail.DIGEST:
-            edition = _edition(now)
+        if mail in MAILS.values():
+            edition = _edition(now, next(span for span, each in MAILS.items() if each is mail))
             for form, (number, tracked) in _DIGESTS.items():
-                wishes = Preferences(topics=("language models",), max_papers=number or 1, source_news=True)
+                wishes = Preferences(
+                    topics=("language models", "agents"),
+                    keywords=("diffusion",),
+                    max_papers=number or 1,
+                    source_news=True,
+                )
                 wishes = wishes.model_copy(update={"tracking": tracked})
                 outgoing = _digest(app, edition, wishes, papers=bool(number), now=now)
                 yield _signed(app, f"{mail}, {form}", outgoing, tracked=tracked)
@@ -80,8 +86,8 @@ def _signed(app: App, title: str, outgoing: Outgoing, *, tracked: bool | None = 
 def _digest(app: App, edition: Edition, wishes: Preferences, *, papers: bool, now: datetime) -> Outgoing:
     identity = app.identity
     links = replace(identity.links, tracked=identity.links.tracked and wishes.tracking)
-    press = Press(app.templates.mail(Mail.DIGEST), edition, identity.letterhead, links)
-    selection = press.fit(edition.choose([Reader(wishes, frozenset())])[0]) if papers else Selection(0, ())
+    press = Press(app.templates.mail(MAILS[edition.span]), edition, identity.letterhead, links)
+    selection = edition.choose([Reader(wishes, frozenset())])[0] if papers else Selection(0, ())
     tokens = Tokens(
         read=identity.signer.sign(Purpose.READ, _READER, now=now),
         unsubscribe=identity.signer.sign(Purpose.UNSUBSCRIBE, _READER, now=now),
@@ -103,7 +109,7 @@ def _person(wishes: Preferences) -> Addressee:
     return Addressee(_READER, _ADDRESS, State.ACTIVE, None, None, None, asked)
 
 
-def _edition(now: datetime) -> Edition:
+def _edition(now: datetime, span: Span) -> Edition:
     records = [each for parsed in parse_lines(demo.papers(), now, now) for each in parsed.records]
     papers = {}
     for number, each in enumerate(records, start=1):
@@ -114,4 +120,4 @@ def _edition(now: datetime) -> Edition:
         IssueCandidate(issue_id=1, paper_id=number, trend=(each.upvotes or 0) / 100, upvotes=each.upvotes)
         for number, each in papers.items()
     ]
-    return Edition(now.date(), candidates, papers, (_NEWS,))
+    return Edition(now.date(), candidates, papers, (_NEWS,), span=span, since=now.date() - timedelta(days=12))

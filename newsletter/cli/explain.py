@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from newsletter.app import App
-    from newsletter.issues.compose import DigestPick
+    from newsletter.issues.digest import DigestPick
     from newsletter.ranking.explain import Explained
 
 _SHOWN = 20  # of those that were left out

@@ -11,9 +11,11 @@ from sqlmodel import Session
 from newsletter import logs
 from newsletter.delivery import store
 from newsletter.delivery.dkim.keys import Key
+from newsletter.delivery.kept import store as kept_mails
 from newsletter.delivery.models import Mail, SkipReason
 from newsletter.issues import store as issues
-from newsletter.issues.compose import DigestPick, Edition, Explanation, Reader, Selection, Span
+from newsletter.issues.compose import Edition, Explanation, Reader
+from newsletter.issues.digest import DigestPick, Mention, Selection, Span
 from newsletter.issues.learned import store as learned
 from newsletter.issues.models import Issue
 from newsletter.issues.store import Draft
@@ -32,6 +34,7 @@ from newsletter.subscribers.models import Addressee, State, Subscriber
 from newsletter.subscribers.preferences import Cadence, Preferences
 
 _log = logs.get(__name__)
+MAILS = {Span.DAY: Mail.DIGEST, Span.WEEK: Mail.WEEKLY, Span.CATCH_UP: Mail.PAUSE_ENDED}
 _NO_TOKENS: Mapping[int, int] = {}  # a dry run has no deliveries
 _SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the listing's own day began
 
@@ -74,7 +77,7 @@ class Desk:
         self.issue: Issue = draft.issue
         self._draft = draft
         self._identity = identity
-        self._template = templates.mail(Mail.DIGEST)
+        self._templates = templates
         self._settings: dict[tuple[Span, date | None], _Setting] = {}
         self._setting(session, Span.DAY, None)
 
@@ -136,7 +139,8 @@ class Desk:
     def _setting(self, session: Session, span: Span, since: date | None) -> "_Setting":
         if (span, since) not in self._settings:
             edition = issues.edition(session, self._draft, span, since)
-            self._settings[span, since] = _Setting(edition, self._template, self._identity, self.issue.window_start)
+            template = self._templates.mail(MAILS[span])
+            self._settings[span, since] = _Setting(edition, template, self._identity, self.issue.window_start)
         return self._settings[span, since]
 
     def _selections(
@@ -181,14 +185,17 @@ class Desk:
         :param but: an issue whose mails are not there yet, as if it were only being chosen.
         """
         ids = [person.id for person in readers]
-        sent = store.seen_papers(session, ids, setting.known_since - _SEEN_MARGIN, but=but)
-        twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each))
+        sent = kept_mails.sent(session, ids, setting.known_since - _SEEN_MARGIN, but=but)
+        twins = papers.twins(session, (paper_id for each in sent.values() for paper_id in each.papers))
         # who was sent a paper was sent what turned out to be the same one, too
-        seen = {reader: each | {twins[paper_id] for paper_id in each & twins.keys()} for reader, each in sent.items()}
+        seen = {
+            reader: each.papers | {twins[paper_id] for paper_id in each.papers & twins.keys()}
+            for reader, each in sent.items()
+        }
         rated = learned.rated(session, ids, self.issue.learnt, setting.edition.pool, by=self.issue.opened_at)
-        nobody = learned.NO_RATINGS
+        nobody, nothing = learned.NO_RATINGS, kept_mails.Sent()
         return [
-            Reader(wishes[id_], seen.get(id_, frozenset()) | said.papers, said.rated)
+            Reader(wishes[id_], seen.get(id_, frozenset()) | said.papers, said.rated, sent.get(id_, nothing).subject)
             for id_ in ids
             for said in (rated.get(id_, nobody),)
         ]
@@ -223,8 +230,7 @@ class Desk:
         now: datetime,
     ) -> Prepared:
         press = setting.press(tracked=wishes.tracking)
-        fitted = press.fit(selection)
-        digest = setting.edition.compose(wishes, fitted)
+        digest = setting.edition.compose(wishes, selection)
         sign, at = self._identity.signer.sign, max(now, person.links_since or now)
         tokens = Tokens(
             read=sign(Purpose.READ, delivery_id, now=now),
@@ -232,10 +238,11 @@ class Desk:
             feedback=sign(Purpose.FEEDBACK, delivery_id, now=at),
             preferences=sign(Purpose.PREFERENCES, person.id, now=at),
         )
-        left_out = len(selection.picks) - len(fitted.picks)
-        warnings = (f"{left_out} papers wait for the next issue: the mail would be too large",) if left_out else ()
-        fitted = replace(fitted, said=(digest.opening, digest.why))
-        return Prepared(person, fitted, press.print(digest, tokens), tokens.unsubscribe, warnings)
+        printed = press.print(digest, tokens)
+        left_out = printed.left_out
+        warnings = (f"{left_out} papers are on the mail's page only: it would be too large",) if left_out else ()
+        kept = replace(selection, span=setting.edition.span, subject=digest.subject, said=(digest.opening, digest.why))
+        return Prepared(person, kept, printed, tokens.unsubscribe, warnings)
 
 
 class _Setting:
@@ -287,7 +294,9 @@ def _not_to_mail(
 
 
 def _papers_of(selection: Selection | SkipReason) -> set[int]:
-    return set() if isinstance(selection, SkipReason) else {pick.paper_id for pick in selection.picks}
+    if isinstance(selection, SkipReason):
+        return set()
+    return set(selection.paper_ids)
 
 
 def freeze(selection: Selection) -> dict[str, Any]:
@@ -295,20 +304,34 @@ def freeze(selection: Selection) -> dict[str, Any]:
     return {
         "considered": selection.considered,
         "picks": selection.picks,
+        "span": selection.span.name,
+        "trending": selection.trending,
+        "subject": selection.subject,
         "said": selection.said,
     }
 
 
 def thaw(kept: dict[str, Any]) -> Selection:
-    """Return the selection that `freeze` kept.
+    """Return the selection that `freeze` kept, in this version or an earlier one.
 
     :raises TypeError, ValueError, KeyError: it is no such thing.
     """
-    picks = tuple([_pick(*each) for each in kept["picks"]])
-    return Selection(int(kept["considered"]), picks, tuple(map(str, kept.get("said", ()))))
+    return Selection(
+        considered=int(kept["considered"]),
+        picks=tuple([_pick(*each) for each in kept["picks"]]),
+        span=Span[kept.get("span", Span.DAY.name)],
+        trending=tuple([Mention(_paper_id(paper_id), str(said)) for paper_id, said in kept.get("trending", ())]),
+        subject=str(kept.get("subject", "")),
+        said=tuple(map(str, kept.get("said", ()))),
+    )
 
 
-def _pick(paper_id: Any, score: Any, reason: Any, parts: Any = None) -> DigestPick:  # noqa: ANN401  JSON
-    if not 0 <= paper_id <= store.MOST_ID:
+def _pick(paper_id: Any, score: Any, reason: Any, parts: Any = None, section: Any = "") -> DigestPick:  # noqa: ANN401  JSON
+    told = Parts(*map(float, parts)) if parts else None
+    return DigestPick(_paper_id(paper_id), float(score), str(reason), told, str(section))
+
+
+def _paper_id(paper_id: Any) -> int:  # noqa: ANN401  JSON
+    if not 0 <= paper_id <= kept_mails.MOST_ID:
         raise ValueError(f"{paper_id} is no paper")
-    return DigestPick(int(paper_id), float(score), str(reason), Parts(*map(float, parts)) if parts else None)
+    return int(paper_id)

@@ -15,6 +15,8 @@ class Mail(StrEnum):
     """Which mail it is: the name of its templates' folder."""
 
     DIGEST = "digest"
+    WEEKLY = "weekly"
+    PAUSE_ENDED = "pause_ended"
     CONFIRMATION = "confirmation"
     REMINDER = "reminder"
     WELCOME = "welcome"
@@ -44,6 +46,10 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     UNKNOWN = "unknown"
+
+
+SPENT = (DeliveryState.HANDOFF, DeliveryState.SENT, DeliveryState.UNKNOWN, DeliveryState.DEFERRED)
+"""The states in which a reader has, or may have, what was chosen for them."""
 
 
 class Word(StrEnum):

@@ -15,7 +15,8 @@ from newsletter.delivery.ledger import Leased
 from newsletter.delivery.message import Envelope, build
 from newsletter.delivery.models import Mail, SkipReason
 from newsletter.delivery.transports import Outgoing
-from newsletter.issues.compose import Selection, cadence_words
+from newsletter.issues.digest import Selection
+from newsletter.issues.words import cadence_words
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.signing import Purpose

@@ -5,14 +5,15 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from newsletter.delivery.desk import Identity, thaw
-from newsletter.delivery.models import Delivery, Mail
+from newsletter.delivery.desk import MAILS, Identity, thaw
+from newsletter.delivery.models import Delivery
 from newsletter.issues import store as issues
-from newsletter.issues.compose import Digest, Edition, Selection
+from newsletter.issues.compose import Edition
+from newsletter.issues.digest import Digest, Selection
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers import store as papers
 from newsletter.rendering.templates import Templates
-from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.rendering.views import Tokens, whole_digest
 from newsletter.signing import Purpose
 from newsletter.subscribers.models import Subscriber
 
@@ -31,16 +32,15 @@ def reprint(
     selection = _kept(delivery)
     if issue is None or selection is None:
         return None
-    found = papers.by_ids(session, [pick.paper_id for pick in selection.picks])
-    if any(pick.paper_id not in found for pick in selection.picks):
+    found = papers.by_ids(session, selection.paper_ids)
+    if any(paper_id not in found for paper_id in selection.paper_ids):
         return None
     candidates = [IssueCandidate(issue_id=issue.id or 0, paper_id=each, trend=0.5) for each in found]
     digest = _said(Edition(issue.day, candidates, found, issue.news), issue, person, selection)
     links = replace(identity.links, tracked=identity.links.tracked and person.tracking)
     tokens = _tokens(identity, delivery.id or 0, person.id or 0, at)
-    cards = [card(found[pick.paper_id], links, tokens, pick.reason) for pick in digest.picks]
-    values = digest_values(digest, "", cards, identity.letterhead, links, tokens)
-    return templates.mail(Mail.DIGEST).render(values).html
+    values = whole_digest(digest, found, identity.letterhead, links, tokens)
+    return templates.mail(MAILS[selection.span]).render(values).html
 
 
 def _kept(delivery: Delivery) -> Selection | None:
@@ -58,8 +58,8 @@ def _said(edition: Edition, issue: Issue, person: Subscriber, selection: Selecti
     opening, why = selection.said
     if selection.picks:
         return replace(digest, opening=opening, why=why)
-    subject, _, news = opening.partition(". ")
-    return Digest(issue.day, subject, news, opening, why, ())
+    _, _, news = opening.partition(". ")
+    return Digest(issue.day, digest.subject, news, opening, why, ())
 
 
 def _tokens(identity: Identity, delivery_id: int, subscriber_id: int, at: datetime) -> Tokens:

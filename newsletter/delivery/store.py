@@ -10,13 +10,10 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter.db import UTCDateTime, in_index_order, insert
-from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail
+from newsletter.delivery.models import SPENT, Attempt, Delivery, DeliveryState, Mail
 from newsletter.issues.cadence import SEND_WITHIN, Due, Group
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers.models import State, Subscriber
-
-MOST_ID = 2**31 - 1  # that a column takes
-_SPENT = (DeliveryState.HANDOFF, DeliveryState.SENT, DeliveryState.UNKNOWN, DeliveryState.DEFERRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,27 +203,6 @@ def commonest_reply(session: Session, issue_id: int) -> tuple[int, str] | None:
     return (found[0], found[1] or "") if found else None
 
 
-def seen_papers(
-    session: Session, subscriber_ids: Sequence[int], since: datetime, *, but: int | None = None
-) -> dict[int, frozenset[int]]:
-    """Return the papers each reader was sent, or may have been sent, by mails queued since an instant.
-
-    :param but: an issue that does not count.
-    """
-    statement = select(Delivery.subscriber_id, Delivery.selection).where(
-        col(Delivery.subscriber_id).in_(subscriber_ids),
-        col(Delivery.queued_at) >= since,
-        col(Delivery.state).in_(_SPENT),
-        col(Delivery.selection).is_not(None),
-    )
-    if but is not None:
-        statement = statement.where(Delivery.issue_id != but)
-    found: dict[int, set[int]] = {}
-    for subscriber_id, selection in session.exec(statement):
-        found.setdefault(subscriber_id, set()).update(picked_ids(selection))
-    return {subscriber_id: frozenset(papers) for subscriber_id, papers in found.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A delivery that a run would lease.
@@ -333,14 +309,6 @@ def unknown_count(session: Session) -> int:
     return int(session.exec(statement).one())
 
 
-def picked_ids(selection: Any) -> set[int]:  # noqa: ANN401  JSON, of whatever version wrote it
-    """Return the papers of a kept selection; none of one that cannot be read."""
-    try:
-        return {int(pick[0]) for pick in selection["picks"] if 0 <= pick[0] <= MOST_ID}
-    except (TypeError, ValueError, KeyError, IndexError):
-        return set()
-
-
 def of_issue(session: Session, issue_id: int, subscriber_id: int) -> Delivery | None:
     """Return a reader's mail of an issue."""
     theirs = Delivery.issue_id == issue_id, Delivery.subscriber_id == subscriber_id
@@ -357,7 +325,7 @@ def caught_up(session: Session, subscriber_ids: Sequence[int], issue_id: int) ->
     statement = (
         select(Delivery.subscriber_id, sa.func.max(Issue.day))
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
-        .where(col(Delivery.subscriber_id).in_(subscriber_ids), col(Delivery.state).in_(_SPENT))
+        .where(col(Delivery.subscriber_id).in_(subscriber_ids), col(Delivery.state).in_(SPENT))
         .where(sa.or_(col(Delivery.selection).is_not(None), col(Delivery.state) == DeliveryState.SENT))
         .where(Delivery.issue_id != issue_id)
         .group_by(col(Delivery.subscriber_id))

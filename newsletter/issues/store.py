@@ -10,7 +10,8 @@ from sqlmodel import Session, col, select
 from newsletter import logs
 from newsletter.db import insert
 from newsletter.issues.cadence import Group, window
-from newsletter.issues.compose import Edition, Knowledge, Span
+from newsletter.issues.compose import Edition, Knowledge
+from newsletter.issues.digest import Span
 from newsletter.issues.learned import store as learned
 from newsletter.issues.models import Issue, IssueCandidate, IssueState
 from newsletter.papers import store as papers

@@ -3,7 +3,8 @@
 MJML is compiled once for each text of a template, and Jinja runs on the compiled HTML, with
 autoescape: data never passes through MJML, which un-escapes entities in attributes. Control
 statements in ``body.mjml`` are comments, ``<!--% for … %-->``, since tags left as text would be
-moved out of their tables. ``<mj-include path="./_partials/x.mjml" />`` is replaced by that file.
+moved out of their tables. ``<mj-include path="./_partials/x.mjml" />``, in a text with ``x.txt``, is
+replaced by that file.
 """
 
 import re
@@ -23,7 +24,8 @@ _MARKER = "email/digest/body.mjml"
 # Only whitespace between tags goes: inside text it may separate words.
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s*\n\s*(?=<)")
 _INDENT = re.compile(r"\n[ \t]+")
-_INCLUDE = re.compile(r'<mj-include path="\./(_partials/[a-z_]+\.mjml)" />')
+_INCLUDE = re.compile(r'<mj-include path="\./(_partials/[a-z_]+\.(?:mjml|txt))" />\n?')
+_DEEPEST = 3  # a part may hold parts, but none itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +96,23 @@ class Templates:
         if name not in self._mails:
             self._mails[name] = MailTemplate(
                 subject=self._plain.from_string(self._read(f"email/{name}/subject.txt")),
-                text=self._plain.from_string(self._read(f"email/{name}/body.txt")),
+                text=self._plain.from_string(self._whole(f"email/{name}/body.txt")),
                 html=_html_template(self._compiled(f"email/{name}/body.mjml")),
             )
         return self._mails[name]
 
     def _compiled(self, name: str) -> str:
-        source = _INCLUDE.sub(lambda match: self._read(f"email/{match[1]}"), self._read(name))
         try:
-            return compile_mjml(source)
+            return compile_mjml(self._whole(name))
         except Exception as exc:  # the compiler's errors have no common kind
             raise SettingsError(f"{self._path(name)}: no MJML: {type(exc).__name__}: {exc}") from exc
+
+    def _whole(self, name: str) -> str:
+        """Return a template with its parts in it."""
+        source = self._read(name)
+        for _ in range(_DEEPEST):
+            source = _INCLUDE.sub(lambda match: self._read(f"email/{match[1]}"), source)
+        return source
 
     def _path(self, name: str) -> Path:
         return next((each / name for each in self.folders if (each / name).is_file()), self.folders[-1] / name)

@@ -9,27 +9,31 @@ what stands around it. The result decodes to exactly what rendering the template
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
 
-from newsletter.issues.compose import Digest, DigestPick, Edition, Selection
+from newsletter.issues.compose import Edition
+from newsletter.issues.digest import Digest, Mention
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import FEEDBACK, Links
 from newsletter.rendering.templates import MailTemplate
-from newsletter.rendering.views import Card, Tokens, card, digest_values
+from newsletter.rendering.views import TEASER, Card, Line, Part, Tokens, card, digest_values, line, more_words
+from newsletter.signing import TOKEN_CHARS
 
 MAX_HTML_BYTES = 80 * 1024  # clients clip near 102 KB
+_MOST_OWN, _OFTEN = 512, 2  # bytes of what is said of papers left out; how often a reader's own string may stand
 _SOFT_BREAK = b"=\r\n"
 _MAX_LINE = 76  # with the "=" of a soft break (RFC 2045, section 6.7)
 # Control characters cannot occur in cleaned text, so nothing a stranger wrote looks like a slot.
 _SLOT = re.compile("\x02([a-z_]+)\x03")
-_OWN_BYTES = 4 * 1024  # room for a reader's own strings outside the cards
 _PERSONAL = ("subject", "preheader", "opening", "why")
+_TEASERS = (TEASER, 140, 0)  # characters: the first that lets all papers in
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,13 @@ class Printed:
     """A reader's mail: the subject as text, its parts in pieces of quoted-printable with CRLF.
 
     :ivar text_pieces: not joined yet: whoever makes a message of them joins them with its headers, once.
+    :ivar left_out: how many papers there was no room for.
     """
 
     subject: str
     text_pieces: list[bytes]
     html_pieces: list[bytes]
+    left_out: int = 0
 
     @property
     def text(self) -> bytes:
@@ -60,68 +66,91 @@ class Printed:
 
 
 class Press:
-    """One issue, typeset.
+    """One edition of an issue, typeset.
 
-    :param edition: the issue's candidates; a card is set when the first reader gets it.
+    :param edition: the candidates; a card is set when the first reader gets it.
     """
 
-    def __init__(
-        self,
-        template: MailTemplate,
-        edition: Edition,
-        letterhead: Letterhead,
-        links: Links,
-    ) -> None:
-        self._template = template
+    def __init__(self, template: MailTemplate, edition: Edition, letterhead: Letterhead, links: Links) -> None:
         self._edition = edition
         self._links = links
         self._letterhead = letterhead
-        slots = {name: _slot(name) for name in _PERSONAL}
-        dummy = Digest(day=edition.day, picks=(), **slots)
-        # Set twice: once to find where the cards go, then only what stands around them is kept.
-        self._subject = _SLOT.split(template.render_subject(self._values(dummy, slots["subject"], [])))
-        feedback = dict.fromkeys(FEEDBACK, _slot("page"))
-        placeholder = Card(_slot("title"), "", "", "", {"page": _slot("page")}, feedback, _slot("reason"))
-        values = self._values(dummy, slots["subject"], [placeholder])
-        self._text = _Galley(template.text, values, placeholder, _plain)
-        self._html = _Galley(template.html, values, placeholder, _escaped)
-
-    def fit(self, selection: Selection) -> Selection:
-        """Return the selection with as many picks as fit into 80 KiB of HTML; the others stay candidates."""
-        room, sizes = MAX_HTML_BYTES - self._html.size - _OWN_BYTES, self._html.card_sizes
-        for number, pick in enumerate(selection.picks):
-            if pick.paper_id not in sizes:
-                self._set(pick.paper_id)
-            room -= sizes[pick.paper_id] + len(_escaped(pick.reason))
-            if room < 0:
-                return replace(selection, picks=selection.picks[:number])
-        return selection
+        slots = Digest(edition.day, _slot("subject"), _slot("preheader"), _slot("opening"), _slot("why"), ())
+        self._subject = _SLOT.split(template.render_subject(self._values(slots, [], [])))
+        views = {variant: self._dummy(slots, variant) for variant in _VARIANTS}
+        self._text = _Galley(template.text, views, _plain)
+        self._html = _Galley(template.html, views, _escaped)
 
     def print(self, digest: Digest, tokens: Tokens) -> Printed:
-        """Return a reader's mail."""
-        for pick in digest.picks:
-            if pick.paper_id not in self._html.cards:
-                self._set(pick.paper_id)
+        """Return a reader's mail: with shorter teasers, and then with fewer papers, where it has no room for all."""
+        room, digest = self._fit(digest)
         own = {name: getattr(digest, name) for name in _PERSONAL}
-        subject = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
-        own["subject"] = subject
+        own["subject"] = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
+        own["more"] = more_words(digest.more)
         encoded = {  # in letters that stand for themselves
             "read": tokens.read.encode(),
             "unsubscribe": tokens.unsubscribe.encode(),
             "feedback": tokens.feedback.encode(),
             "preferences": tokens.preferences.encode(),
         }
-        return Printed(
-            subject, self._text.print(own, encoded, digest.picks), self._html.print(own, encoded, digest.picks)
-        )
+        text, html = (galley.print(own, encoded, digest, room) for galley in (self._text, self._html))
+        return Printed(own["subject"], text, html, digest.more)
 
-    def _set(self, paper_id: int) -> None:
-        view = card(self._edition.papers[paper_id], self._links, _SLOTS, _slot("reason"))
-        self._text.set(paper_id, view)
-        self._html.set(paper_id, view)
+    def _fit(self, digest: Digest) -> tuple[int, Digest]:
+        """Return how long teasers may be, and the digest with as many picks as then fit into 80 KiB of HTML."""
+        for mention in digest.trending:
+            if mention not in self._html.lines:
+                self._set_line(mention)
+        left, room = MAX_HTML_BYTES - self._html.size_without_cards(digest), 0
+        for room in _TEASERS:
+            sizes = self._html.card_sizes[room]
+            for pick in digest.picks:
+                if pick.paper_id not in sizes:
+                    self._set_card(pick.paper_id, room)
+            if sum([sizes[pick.paper_id] + len(_escaped(pick.reason)) for pick in digest.picks]) <= left:
+                return room, digest
+        for number, pick in enumerate(digest.picks):
+            left -= sizes[pick.paper_id] + len(_escaped(pick.reason))
+            if left < 0:
+                return room, digest.first(number)
+        return room, digest
 
-    def _values(self, digest: Digest, subject: str, cards: Sequence[Card]) -> dict[str, Any]:
-        return digest_values(digest, subject, cards, self._letterhead, self._links, _SLOTS)
+    def _set_card(self, paper_id: int, room: int) -> None:
+        view = card(self._edition.papers[paper_id], self._links, _SLOTS, _slot("reason"), room)
+        self._text.set_card(paper_id, room, view)
+        self._html.set_card(paper_id, room, view)
+
+    def _set_line(self, mention: Mention) -> None:
+        view = line(self._edition.papers[mention.paper_id], self._links, _SLOTS, mention.said)
+        self._text.set_line(mention, view)
+        self._html.set_line(mention, view)
+
+    def _dummy(self, slots: Digest, variant: "_Variant") -> dict[str, Any]:
+        """Return values of which the places of cards and lines can be told."""
+        feedback = dict.fromkeys(FEEDBACK, _slot("page"))
+        cards = Card(_slot("title"), "", "", "", {"page": _slot("page")}, feedback, _slot("reason"))
+        parts = [Part(_slot("section"), [cards])] if variant.picks else []
+        lines = [Line(_slot("title"), _slot("page"), _slot("said"))] if variant.trending else []
+        return self._values(slots, parts, lines) | {"more": _slot("more") if variant.more else ""}
+
+    def _values(self, digest: Digest, parts: Sequence[Part], lines: Sequence[Line]) -> dict[str, Any]:
+        return digest_values(digest, parts, lines, self._letterhead, self._links, _SLOTS)
+
+
+class _Variant(NamedTuple):
+    """What a mail holds: its templates may say different things around that."""
+
+    picks: bool
+    trending: bool = False
+    more: bool = False
+
+    @classmethod
+    def of(cls, digest: Digest) -> "_Variant":
+        """Return a digest's variant."""
+        return cls(bool(digest.picks), bool(digest.trending), bool(digest.more))
+
+
+_VARIANTS = [_Variant(picks=False), *(_Variant(True, *flags) for flags in product((False, True), repeat=2))]
 
 
 class _Form:
@@ -146,47 +175,123 @@ class _Form:
         return filled
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What stands around the cards and the lines of one variant.
+
+    :ivar size: its bytes, its slots' names counted for what stands there.
+    """
+
+    before: _Form
+    between: _Form
+    after: _Form
+    size: int
+
+
 class _Galley:
-    """One part of a mail (text or HTML), cut into what is common and what is a reader's own."""
+    """One part of a mail (text or HTML), cut into what is common and what is a reader's own.
+
+    :param views: the values of each variant, with a placeholder for a section's title, a card and a line.
+    :raises ValueError: the templates do not hold the blocks ``heading``, ``card`` and ``line`` as they should.
+    """
 
     def __init__(
         self,
         template: jinja2.Template,
-        values: Mapping[str, Any],
-        placeholder: Card,
+        views: Mapping[_Variant, Mapping[str, Any]],
         encode: Callable[[str], bytes],
     ) -> None:
         self._template = template
-        self._values = values
+        self._values = views[_Variant(picks=True)]
         self._encode = encode
-        self.cards: dict[int, _Form] = {}
-        self.card_sizes: dict[int, int] = {}  # upper bounds of their bytes, without their reasons
-        around = template.render(values).split(self._render_card(placeholder))
-        if len(around) != 2:
-            raise ValueError("the digest's templates must hold the block 'card' once, in a loop over cards")
-        self._before, self._after = _Form(around[0], _SOFT_BREAK), _Form(around[1])
-        self.size = len("".join(around).encode())
+        self.cards: dict[tuple[int, int], _Form] = {}
+        self.card_sizes: dict[int, dict[int, int]] = {room: {} for room in _TEASERS}
+        self.lines: dict[Mention, _Form] = {}
+        self._line_sizes: dict[Mention, int] = {}
+        heading = self._block("heading", section=self._values["sections"][0])
+        self._heading, self._heading_size = _Form(heading, _SOFT_BREAK), _size(heading)
+        self._frames = {variant: self._frame(variant, values) for variant, values in views.items()}
+        self._prove(views)
 
-    def set(self, paper_id: int, view: Card) -> None:
+    def set_card(self, paper_id: int, room: int, view: Card) -> None:
         """Render and encode a card."""
-        rendered = self._render_card(view)
-        self.cards[paper_id] = _Form(rendered, _SOFT_BREAK)
-        # the reader's token stands where its slot's name stood
-        self.card_sizes[paper_id] = len(rendered.encode()) + 38 * len(_SLOT.findall(rendered))
+        rendered = self._block("card", card=view)
+        self.cards[paper_id, room] = _Form(rendered, _SOFT_BREAK)
+        self.card_sizes[room][paper_id] = _size(rendered)
 
-    def print(self, own: Mapping[str, str], tokens: Mapping[str, bytes], picks: Sequence[DigestPick]) -> list[bytes]:
+    def set_line(self, mention: Mention, view: Line) -> None:
+        """Render and encode a line."""
+        rendered = self._block("line", line=view)
+        self.lines[mention] = _Form(rendered, _SOFT_BREAK)
+        self._line_sizes[mention] = _size(rendered)
+
+    def size_without_cards(self, digest: Digest) -> int:
+        """Return how many bytes a reader's part has at most, without its cards: encoded, a text is never shorter."""
+        frame, encode = self._frames[_Variant.of(digest)], self._encode
+        own = _MOST_OWN + sum([_OFTEN * len(encode(getattr(digest, name))) for name in _PERSONAL])
+        titles = sum([self._heading_size + len(encode(each.title)) for each in digest.sections])
+        return frame.size + own + titles + sum([self._line_sizes[mention] for mention in digest.trending])
+
+    def print(self, own: Mapping[str, str], tokens: Mapping[str, bytes], digest: Digest, room: int) -> list[bytes]:
         """Return the pieces of one reader's part."""
-        values = {**tokens, **{name: self._encode(text) for name, text in own.items()}}
-        pieces = self._before.fill(values)
-        for pick in picks:
-            values["reason"] = self._encode(pick.reason)
-            pieces += self.cards[pick.paper_id].fill(values)
-        pieces += self._after.fill(values)
+        frame, encode = self._frames[_Variant.of(digest)], self._encode
+        values = {**tokens, **{name: encode(text) for name, text in own.items()}}
+        pieces = frame.before.fill(values)
+        for title, picks in digest.sections:
+            values["section"] = encode(title)
+            pieces += self._heading.fill(values)
+            for pick in picks:
+                values["reason"] = encode(pick.reason)
+                pieces += self.cards[pick.paper_id, room].fill(values)
+        pieces += frame.between.fill(values)
+        for mention in digest.trending:
+            pieces += self.lines[mention].fill(values)
+        pieces += frame.after.fill(values)
         return pieces
 
-    def _render_card(self, view: Card) -> str:
-        context = self._template.new_context({**self._values, "card": view})
-        return "".join(self._template.blocks["card"](context))
+    def _frame(self, variant: _Variant, values: Mapping[str, Any]) -> _Frame:
+        before, between, after = self._around(variant, values)
+        size = sum(map(_size, (before, between, after)))
+        ends = [_SOFT_BREAK if text else b"" for text in (before, between)]
+        return _Frame(_Form(before, ends[0]), _Form(between, ends[1]), _Form(after), size)
+
+    def _around(self, variant: _Variant, values: Mapping[str, Any]) -> list[str]:
+        """Return what stands before the cards, between these and the lines, and behind them."""
+        parts, lines, rest = values["sections"], values["trending"], self._template.render(values)
+        found = []
+        for there, text in (
+            (variant.picks, "".join(self._section(each) for each in parts)),
+            (variant.trending, "".join(self._block("line", line=each) for each in lines)),
+        ):
+            before, *behind = rest.split(text) if there else ("", rest)
+            if len(behind) != 1:
+                raise ValueError(
+                    "a digest's templates hold the blocks heading and card, and behind them line, in loops"
+                )
+            found.append(before)
+            [rest] = behind
+        return [*found, rest]
+
+    def _prove(self, views: Mapping[_Variant, Mapping[str, Any]]) -> None:
+        """Say so where several cards are not simply one after the other: what is printed must be what is rendered.
+
+        :raises ValueError: a template does something else in its loops.
+        """
+        variant = _Variant(picks=True, trending=True, more=True)
+        values = dict(views[variant])
+        [part], [one] = values["sections"], values["trending"]
+        values |= {"sections": [Part(part.title, part.cards * 2), part], "trending": [one] * 2}
+        around = self._around(variant, values)
+        if around != self._around(variant, views[variant]):
+            raise ValueError("a digest's templates hold nothing in their loops but the blocks heading, card and line")
+
+    def _section(self, part: Part) -> str:
+        return self._block("heading", section=part) + "".join(self._block("card", card=each) for each in part.cards)
+
+    def _block(self, name: str, **values: object) -> str:
+        if name not in self._template.blocks:
+            raise ValueError(f"a digest's templates hold the block {name}")
+        return "".join(self._template.blocks[name](self._template.new_context({**self._values, **values})))
 
 
 def quoted_printable(text: str) -> bytes:
@@ -196,10 +301,10 @@ def quoted_printable(text: str) -> bytes:
     """
     raw = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     lines: list[bytes] = []
-    for line in binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n"):
+    for each in binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n"):
         # A blank at the end of a line is encoded, whatever room there is for that.
-        lines += [line] if len(line) <= _MAX_LINE else [line[:-3] + b"=", line[-3:]]
-    return b"\r\n".join([_undotted(line) if line.startswith(b".") else line for line in lines])
+        lines += [each] if len(each) <= _MAX_LINE else [each[:-3] + b"=", each[-3:]]
+    return b"\r\n".join([_undotted(each) if each.startswith(b".") else each for each in lines])
 
 
 def _undotted(line: bytes) -> bytes:
@@ -219,6 +324,12 @@ def _piece(text: str) -> bytes:
     cut = -3 if last[-3:-2] == b"=" else -1  # never inside an encoded byte
     rest = encoded[cut:]
     return encoded[:cut] + _SOFT_BREAK + (_undotted(rest) if rest.startswith(b".") else rest)
+
+
+def _size(rendered: str) -> int:
+    """Return the bytes of a text with tokens in it; what else a slot will hold is counted elsewhere."""
+    tokens = sum(name in Tokens.__slots__ for name in _SLOT.findall(rendered))
+    return len(_SLOT.sub("", rendered).encode()) + TOKEN_CHARS * tokens
 
 
 def _slot(name: str) -> str:

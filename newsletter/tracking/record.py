@@ -9,6 +9,7 @@ from sqlmodel import Session
 from newsletter.db import Database
 from newsletter.delivery import store as deliveries
 from newsletter.delivery.decisions import store as decisions
+from newsletter.delivery.kept import store as kept_mails
 from newsletter.delivery.models import Delivery
 from newsletter.papers import store as papers
 from newsletter.papers.models import link_targets
@@ -60,7 +61,7 @@ def target(session: Session, delivery_id: int, paper_id: int, kind: str) -> str 
     delivery = deliveries.get(session, delivery_id)
     if not 0 < paper_id < _IDS:
         return None
-    if delivery and delivery.selection and paper_id not in deliveries.picked_ids(delivery.selection):
+    if delivery and delivery.selection and paper_id not in kept_mails.picked_ids(delivery.selection):
         return None
     paper = papers.by_ids(session, [paper_id]).get(paper_id)
     return link_targets(paper).get(kind) if paper else None

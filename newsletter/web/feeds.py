@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from newsletter.app import App
 from newsletter.delivery.desk import thaw
 from newsletter.delivery.kept import store as kept
-from newsletter.issues.compose import DigestPick
+from newsletter.issues.digest import DigestPick
 from newsletter.papers import store as papers
 from newsletter.publishing import Archive
 from newsletter.subscribers.models import Subscriber

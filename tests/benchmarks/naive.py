@@ -10,7 +10,6 @@ import sys
 import time
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -20,7 +19,7 @@ from newsletter.delivery.desk import Desk, Prepared
 from newsletter.delivery.models import Delivery, DeliveryState
 from newsletter.issues import store as issues
 from newsletter.issues.compose import Edition
-from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.rendering.views import Tokens, whole_digest
 from newsletter.settings import Settings
 
 
@@ -28,8 +27,7 @@ def message(app: App, edition: Edition, mail: Prepared) -> EmailMessage:
     """Return a reader's mail, rendered for nobody else."""
     links, tokens = app.identity.links, Tokens("r" * 38, "u" * 38, "f" * 38, "p" * 38)
     digest = edition.compose(mail.subscriber.preferences, mail.selection)
-    cards = [card(edition.papers[each.paper_id], links, tokens, each.reason) for each in mail.selection.picks]
-    values: dict[str, Any] = digest_values(digest, "", cards, app.identity.letterhead, links, tokens)
+    values = whole_digest(digest, edition.papers, app.identity.letterhead, links, tokens)
     content = app.templates.mail("digest").render(values)
     made = EmailMessage(policy=SMTP)
     made["From"], made["To"], made["Subject"] = "papers@example.org", mail.subscriber.email, content.subject

@@ -34,7 +34,7 @@ LOOKS = {
     "oldest due": lambda s: store.oldest_due(s, NOW),
     "unknown": store.unknown_count,
     "kept selections": lambda s: store.kept_selections(s, CURRENT, SOME),
-    "seen papers": lambda s: store.seen_papers(s, SOME, NOW - timedelta(days=9)),
+    "sent papers": lambda s: kept_mails.sent(s, SOME, NOW - timedelta(days=9)),
     "of a reader": lambda s: store.of_reader(s, 2),
     "archive a chunk": lambda s: archive_store.drop(s, 1, 0, 1_000),
 }

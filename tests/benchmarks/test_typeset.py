@@ -15,14 +15,15 @@ from samples import record
 from newsletter import clock
 from newsletter.delivery import dkim
 from newsletter.delivery.message import Envelope, build
-from newsletter.issues.compose import DigestPick, Edition, Selection
+from newsletter.issues.compose import Edition
+from newsletter.issues.digest import DigestPick, Mention, Selection, Span
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.typeset import Press, Printed
-from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.rendering.views import Tokens, whole_digest
 from newsletter.subscribers.preferences import Preferences
 
 pytestmark = pytest.mark.benchmark
@@ -65,9 +66,9 @@ def test_printing_against_rendering() -> None:
         Links(SITE.base_url, tracked=True),
         Templates().mail("digest"),
     )
-    selection = Selection(
-        100, tuple(DigestPick(number, 0.5, "matches “diffusion”, 7 upvotes") for number in range(1, 11))
-    )
+    picks = [DigestPick(n, 0.5, "matches “diffusion”, 7 upvotes", None, f"topic {n % 3}") for n in range(1, 11)]
+    mentions = tuple(Mention(number, "7 upvotes") for number in range(11, 14))
+    selection = Selection(100, tuple(picks), Span.DAY, mentions)
     preferences = Preferences(keywords=("diffusion",))
     envelope = Envelope(
         SITE.name, "papers@example.org", "reader@example.org", "A subject + 9 more", datetime(2026, 8, 5, tzinfo=UTC),
@@ -82,8 +83,7 @@ def test_printing_against_rendering() -> None:
 
     def rendered() -> bytes:
         digest = edition.compose(preferences, selection)
-        cards = [card(papers[each.paper_id], links, TOKENS, each.reason) for each in selection.picks]
-        content = mail.render(digest_values(digest, "", cards, SITE, links, TOKENS))
+        content = mail.render(whole_digest(digest, papers, SITE, links, TOKENS))
         message = EmailMessage(policy=SMTP)
         message["From"], message["To"], message["Subject"] = "papers@example.org", "reader@example.org", content.subject
         message.set_content(content.text)
@@ -91,9 +91,8 @@ def test_printing_against_rendering() -> None:
         return message.as_bytes()
 
     fast, slow = per_call(printed, 200), per_call(rendered, 10)
-    setting = per_call(
-        lambda: Press(mail, edition, SITE, links).fit(Selection(100, tuple(DigestPick(n, 0.5, "x") for n in papers))), 1
-    )
+    every = edition.compose(preferences, Selection(100, tuple(DigestPick(n, 0.5, "x") for n in papers)))
+    setting = per_call(lambda: Press(mail, edition, SITE, links).print(every, TOKENS), 1)
     print(f"\nprinted {fast:.0f} µs, rendered {slow:.0f} µs: {slow / fast:.0f} times; {len(printed())} bytes")
     print(f"typesetting an issue of 100 papers: {setting / 1000:.1f} ms")
     assert len(printed()) < len(rendered()) * 1.2

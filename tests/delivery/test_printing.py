@@ -43,7 +43,7 @@ def test_a_paper_that_cannot_be_rendered_costs_its_own_readers_only(
 ) -> None:
     templates = tmp_path / "templates"
     shutil.copytree(ROOT / "templates", templates)
-    body = templates / "email/digest/body.txt"
+    body = templates / "email/_partials/papers.txt"
     broken = '{% block card scoped %}{% if "poison" in card.title %}{{ card.nobody.knows }}{% endif %}'
     body.write_text(body.read_text(encoding="utf-8").replace("{% block card scoped %}", broken), encoding="utf-8")
     app = make_app(sqlite_url, templates_dir=templates)

@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import record
 
-from newsletter.issues.compose import (
-    Digest,
-    DigestPick,
-    Edition,
-    Reader,
-    Selection,
-    Span,
-    cadence_words,
-    interests,
-)
+from newsletter.issues.compose import Edition, Reader, interests
+from newsletter.issues.digest import OUTSIDE, Digest, DigestPick, Selection, Span
 from newsletter.issues.models import IssueCandidate
+from newsletter.issues.words import cadence_words
 from newsletter.papers.models import Paper, PaperRecord
 from newsletter.ranking.types import Rated
 from newsletter.subscribers.preferences import Preferences
@@ -83,6 +76,63 @@ def test_long_title_is_cut_at_a_word_in_the_subject() -> None:
     assert subject(title, "Another").endswith("models for… + 1 more")
     assert len(subject("x" * 5_000)) == 60
     assert subject("y" * 60) == "y" * 60
+
+
+def test_a_subject_is_never_the_one_of_the_mail_before() -> None:
+    of = edition([record(1, "Correction"), record(2, "Correction"), record(3, "Something else")])
+    readers = [Reader(Preferences(max_papers=3), frozenset(), subject=before) for before in ("", "Correction + 2 more")]
+    first, second = (selection.subject for selection in of.choose(readers))
+    assert (first, second) == ("Correction + 2 more", "Something else + 2 more")
+    (alone,) = of.choose([Reader(Preferences(max_papers=1), frozenset({2, 3}), subject="Correction")])
+    assert alone.subject == "Correction (5 August)"
+
+
+def picked(*sections: str) -> tuple[DigestPick, ...]:
+    return tuple(DigestPick(number, 0.5, "new", None, section) for number, section in enumerate(sections, 1))
+
+
+def arranged(*sections: str) -> list[tuple[str, list[int]]]:
+    made = Digest(DAY, "", "", "", "", picked(*sections)).sections
+    return [(title, [pick.paper_id for pick in picks]) for title, picks in made]
+
+
+def test_a_mail_has_a_section_for_each_interest_the_best_first() -> None:
+    assert arranged("b", "a", "b") == [("b", [1, 3]), ("a", [2])]
+    assert arranged("a", "", "a") == [("a", [1, 3]), ("Also for you", [2])]
+    assert arranged("", "") == [("Chosen for you", [1, 2])]
+    assert arranged() == []
+    assert arranged(OUTSIDE, "a", "") == [("a", [2]), ("Also for you", [3]), ("Outside your usual topics", [1])]
+
+
+def test_where_there_are_many_interests_those_with_one_paper_share_a_section() -> None:
+    assert arranged("a", "b", "c", "d", "e") == [(name, [number]) for number, name in enumerate("abcde", 1)]
+    assert arranged("a", "b", "c", "d", "e", "f", "f", "") == [("f", [6, 7]), ("Also for you", [1, 2, 3, 4, 5, 8])]
+
+
+def test_a_niche_interest_has_its_section_beside_a_hot_field() -> None:
+    hot = [record(number, f"Diffusion model number {number}", upvotes=200) for number in range(1, 40)]
+    of = edition([*hot, record(40, "Lichens of the high Alps", abstract="Lichens.", upvotes=0)])
+    sections = digest(of, topics=("diffusion",), keywords=("lichens",), max_papers=5).sections
+    assert {title: len(picks) for title, picks in sections} == {"diffusion": 4, "lichens": 1}
+
+
+def test_what_everybody_talks_about_is_named_beside_what_a_reader_asked_for() -> None:
+    hot = [record(number, f"A talked-about thing, {name}", upvotes=100 - number)
+           for number, name in enumerate(("proteins", "graphs", "robots", "speech", "maps"), 1)]  # fmt: skip
+    of = edition([*hot, record(6, "About lichens", abstract="Lichens.", upvotes=1), record(7, "Unheard of", upvotes=0)])
+
+    def named(*seen: int, **wishes: object) -> list[tuple[int, str]]:
+        return list(chosen(of, frozenset(seen), max_papers=1, **wishes).trending)
+
+    assert named(keywords=("lichens",)) == [(1, "99 upvotes"), (2, "98 upvotes"), (3, "97 upvotes")]
+    assert named(2, keywords=("lichens",), mutes=("proteins",)) == [
+        (3, "97 upvotes"),
+        (4, "96 upvotes"),
+        (5, "95 upvotes"),
+    ]
+    assert named(keywords=("graphs",))[:2] == [(1, "99 upvotes"), (3, "97 upvotes")], "no pick is named again"
+    assert named() == [], "whose picks are what is trending needs no second list"
+    assert named(6, keywords=("lichens",), mutes=("thing", "unheard")) == [], "there is no mail to name anything in"
 
 
 def test_preheader_names_the_next_titles_or_else_begins_the_abstract() -> None:
@@ -162,9 +212,10 @@ def test_reason_says_what_matches_and_how_many_voted(
 
 def test_nothing_new_is_a_selection_without_picks() -> None:
     of = edition([record(1), record(2)])
-    assert chosen(of, frozenset({1, 2})) == Selection(0, ())
-    assert chosen(of, mutes=("paper",)) == Selection(2, ())
-    assert chosen(edition([])) == Selection(0, ())
+    nothing = "Nothing new for you on Wednesday, 5 August"
+    assert chosen(of, frozenset({1, 2})) == Selection(0, (), subject=nothing)
+    assert chosen(of, mutes=("paper",)) == Selection(2, (), subject=nothing)
+    assert chosen(edition([])) == Selection(0, (), subject=nothing)
     assert of.choose([]) == []
 
 
@@ -286,11 +337,13 @@ def test_week_and_catch_up_say_what_they_cover() -> None:
 
 def test_edition_without_anything_says_for_how_long() -> None:
     news, wishes = ("arXiv did not answer",), {"source_news": True}
-    assert digest(edition([], news=news), **wishes).subject == "Nothing new for you today"
+    today = digest(edition([], news=news), **wishes)
+    assert today.opening == "Nothing new for you today. arXiv did not answer"
+    assert today.subject == "Nothing new for you on Wednesday, 5 August", "not what the next day's says"
     week = digest(edition([], span=Span.WEEK, news=news), **wishes)
     assert week.opening == "Nothing new for you this week. arXiv did not answer"
     away = edition([], span=Span.CATCH_UP, since=date(2026, 8, 3), news=news)
-    assert digest(away, **wishes).subject == "Nothing new for you since 3 August"
+    assert digest(away, **wishes).opening == "Nothing new for you since 3 August. arXiv did not answer"
 
 
 _counts = st.one_of(st.none(), st.integers(0, 100))

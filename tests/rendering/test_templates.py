@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from jinja2.sandbox import SecurityError
 
+from newsletter.delivery.desk import MAILS
 from newsletter.delivery.models import Mail
 from newsletter.errors import SettingsError
 from newsletter.rendering.letterhead import Letterhead
@@ -34,7 +35,7 @@ LINKS = {
 
 
 def test_every_mail_outside_an_issue_is_tested_here() -> None:
-    assert set(LINKS) == set(Mail) - {Mail.DIGEST}
+    assert set(LINKS) == set(Mail) - set(MAILS.values())
 
 
 @pytest.mark.parametrize("mail", list(LINKS))
@@ -112,7 +113,11 @@ def test_an_operators_file_takes_the_place_of_ours_and_all_others_stay(tmp_path:
         ("email/welcom/body.txt", "Hello", r"welcom/body\.txt .* did you mean email/welcome/body\.txt\?"),
         ("notes.md", "Hello", r"notes\.md takes the place of no template"),
         ("email/welcome/body.txt", "Hello\n{{ nope }}", r"body\.txt, line 2: there is no nope; there is: .*hour"),
-        ("email/digest/body.txt", "{% for each in cards %}{{ each.title }}{{ hour }}{% endfor %}", "there is no hour"),
+        (
+            "email/digest/body.txt",
+            "{% for each in trending %}{{ each.title }}{{ hour }}{% endfor %}",
+            "there is no hour",
+        ),
         ("email/_partials/foot.mjml", "<mj-raw>{{ nope }}</mj-raw>", r"foot\.mjml, line 1: there is no nope"),
         ("email/welcome/body.txt", "{% include 'nothere.txt' %}", "takes no other one"),
         ("web/archive.html", "Hello\n{% block x %}{{ ", r"web/archive\.html, line 2"),

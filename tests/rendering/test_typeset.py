@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import HOSTILE, record
 
-from newsletter.issues.compose import DigestPick, Edition, Selection
+from newsletter.issues.compose import Edition
+from newsletter.issues.digest import DigestPick, Mention, Selection, Span
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, Paper
 from newsletter.papers.textclean import clean
@@ -19,7 +20,7 @@ from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
 from newsletter.rendering.templates import Content, Templates
 from newsletter.rendering.typeset import MAX_HTML_BYTES, Press, quoted_printable
-from newsletter.rendering.views import Tokens, card, digest_values
+from newsletter.rendering.views import TEASER, Tokens, card, whole_digest
 from newsletter.subscribers.preferences import Preferences
 
 DAY = date(2026, 8, 5)
@@ -54,22 +55,31 @@ def edition(papers: Sequence[Paper]) -> Edition:
     return Edition(DAY, candidates, {each.id or 0: each for each in papers})
 
 
-def plain(edition_: Edition, selection: Selection, preferences: Preferences, links: Links) -> Content:
+def plain(
+    edition_: Edition,
+    selection: Selection,
+    preferences: Preferences,
+    links: Links,
+    mail: str = "digest",
+    room: int = TEASER,
+    most: int = 50,
+) -> Content:
     """Render the templates in full, the slow way."""
-    mail = templates().mail("digest")
     digest = edition_.compose(preferences, selection)
-    cards = [card(edition_.papers[each.paper_id], links, TOKENS, each.reason) for each in selection.picks]
-    values = digest_values(digest, "", cards, SITE, links, TOKENS)
-    return mail.render(values)
+    digest = digest if len(digest.picks) <= most else digest.first(most)
+    return templates().mail(mail).render(whole_digest(digest, edition_.papers, SITE, links, TOKENS, room))
 
 
-def printed(edition_: Edition, selection: Selection, preferences: Preferences, links: Links) -> Content:
+def printed(
+    edition_: Edition, selection: Selection, preferences: Preferences, links: Links, mail: str = "digest"
+) -> Content:
     """Print the typeset issue and decode it, as a mail client would."""
-    press = Press(templates().mail("digest"), edition_, SITE, links)
+    press = Press(templates().mail(mail), edition_, SITE, links)
     done = press.print(edition_.compose(preferences, selection), TOKENS)
     for part in (done.text, done.html):
         assert max(map(len, part.split(b"\r\n"))) <= 76
         assert re.search(rb"\r(?!\n)|(?<!\r)\n|[^\t\r\n\x20-\x7e]", part) is None
+        assert not part.endswith(b"=\r\n")
     decoded = [quopri.decodestring(part).decode().replace("\r\n", "\n") for part in (done.text, done.html)]
     assert done.html_bytes == len(quopri.decodestring(done.html))
     return Content(done.subject, *decoded)
@@ -89,20 +99,33 @@ reasons = st.text(max_size=80).map(lambda text: clean(text, 200))
 
 
 @given(
-    titles=st.lists(st.tuples(words, words, st.lists(words, max_size=8)), min_size=1, max_size=4),
+    titles=st.lists(st.tuples(words, words, st.lists(words, max_size=8)), min_size=1, max_size=6),
     interest=st.lists(st.text(min_size=1, max_size=30), max_size=4),
     reason=reasons,
+    sections=st.lists(reasons, min_size=1, max_size=7),
+    trending=st.integers(0, 3),
     tracked=st.booleans(),
+    mail=st.sampled_from(("digest", "weekly", "pause_ended")),
 )
 def test_printed_mail_decodes_to_the_plain_render(
-    titles: list[tuple[str, str, list[str]]], interest: list[str], reason: str, tracked: bool
+    titles: list[tuple[str, str, list[str]]],
+    interest: list[str],
+    reason: str,
+    sections: list[str],
+    trending: int,
+    tracked: bool,
+    mail: str,
 ) -> None:
     papers = [paper(number, *parts) for number, parts in enumerate(titles, start=1)]
-    made, preferences = edition(papers), Preferences(keywords=tuple(interest))
-    picks = tuple(DigestPick(each.id or 0, 0.5, reason) for each in reversed(papers))
-    selection = Selection(len(papers), picks)
+    made, preferences = edition(papers), Preferences(keywords=tuple(interest), source_news=tracked)
+    picks = [
+        DigestPick(each.id or 0, 0.5, reason, None, sections[number % len(sections)])
+        for number, each in enumerate(reversed(papers[trending:]))
+    ]
+    mentions = tuple(Mention(each.id or 0, reason) for each in papers[:trending]) if picks else ()
+    selection = Selection(len(papers), tuple(picks), Span.DAY, mentions, clean("".join(interest), 60))
     links = Links(SITE.base_url, tracked=tracked)
-    assert printed(made, selection, preferences, links) == plain(made, selection, preferences, links)
+    assert printed(made, selection, preferences, links, mail) == plain(made, selection, preferences, links, mail)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -159,26 +182,54 @@ def test_an_address_that_could_be_anything_is_no_link() -> None:
     assert "onmouseover=&#34;x" in html
 
 
-def test_no_selection_exceeds_eighty_kibibytes() -> None:
-    papers = [paper(number, "&" * 1_000, "<" * 5_000, ["'" * 200] * 600) for number in range(1, 51)]
-    made = edition(papers)
+def fifty(title: str, abstract: str, authors: list[str], reason: str, sections: int = 1) -> tuple[Edition, Selection]:
+    papers = [paper(number, f"{title} {number}", abstract, authors) for number in range(1, 54)]
+    picks = [DigestPick(n, 0.5, reason, None, f"{n % sections} {title}"[:100]) for n in range(1, 51)]
+    mentions = tuple(Mention(each, reason) for each in range(51, 54))
+    return edition(papers), Selection(53, tuple(picks), Span.DAY, mentions)
+
+
+@pytest.mark.parametrize(
+    ("title", "abstract", "authors", "reason", "sections"),
+    [
+        ("An ordinary title of an ordinary paper", "A sentence that says more. " * 60, ["Ada Example"] * 6, "x", 5),
+        ("漢" * 200, "é" * 140 + ". " + "字" * 5_000, ["ü" * 200] * 600, "“漢字”" * 20, 50),
+        ("&" * 1_000, "<" * 5_000, ["'" * 200] * 600, "“" * 200, 50),
+        ("x", "", [], "new", 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_mail_has_at_most_eighty_kibibytes_and_says_what_it_has_no_room_for(
+    title: str, abstract: str, authors: list[str], reason: str, sections: int, tracked: bool
+) -> None:
+    made, selection = fifty(title, abstract, authors, reason, sections)
+    links, asked = Links(SITE.base_url, tracked=tracked), Preferences(keywords=('"' * 100, "'" * 100, "&" * 100))
+    done = Press(templates().mail("digest"), made, SITE, links).print(made.compose(asked, selection), TOKENS)
+    decoded = quopri.decodestring(done.html).decode().replace("\r\n", "\n")
+    assert len(decoded.encode()) <= done.html_bytes <= MAX_HTML_BYTES
+    cards = decoded.count('class="card"')
+    assert 5 < cards == 50 - done.left_out
+    assert (f">and {done.left_out} more</a>" in decoded) == (done.left_out > 0)
+    assert decoded.count('class="line"') == 3
+    rooms = [plain(made, selection, asked, links, room=room, most=cards).html for room in (TEASER, 140, 0)]
+    assert decoded in rooms
+    # papers are left out only when no teaser is left that could be shorter
+    assert not done.left_out or decoded == rooms[-1]
+    assert done.html_bytes > MAX_HTML_BYTES * 0.7 or decoded == rooms[0], "there was room for more"
+
+
+def test_teasers_give_way_before_papers_do() -> None:
+    made, selection = fifty(
+        "An ordinary title", "A sentence of some length about a matter. " * 60, ["Ada Example"] * 6, "x"
+    )
     links = Links(SITE.base_url, tracked=True)
     press = Press(templates().mail("digest"), made, SITE, links)
-    selection = Selection(50, tuple(DigestPick(each.id or 0, 0.5, "“" * 200) for each in papers))
-    fitted = press.fit(selection)
-    assert 0 < len(fitted.picks) < 50
-    done = press.print(made.compose(Preferences(keywords=('"' * 100,) * 1), fitted), TOKENS)
-    assert done.html_bytes <= MAX_HTML_BYTES
-
-
-def test_a_mail_has_room_for_more_than_twenty_five_ordinary_papers_with_all_their_links() -> None:
-    papers = [
-        paper(number, "An ordinary title of an ordinary paper", "A sentence. " * 60, ["Ada Example"] * 6)
-        for number in range(1, 51)
-    ]
-    press = Press(templates().mail("digest"), edition(papers), SITE, Links(SITE.base_url, tracked=True))
-    selection = Selection(50, tuple(DigestPick(each.id or 0, 0.5, "matches “x”, 7 upvotes") for each in papers))
-    assert len(press.fit(selection).picks) > 25
+    done = press.print(made.compose(Preferences(), selection), TOKENS)
+    assert done.left_out < 15
+    assert "A sentence of some length" not in quopri.decodestring(done.html).decode()
+    ten = press.print(made.compose(Preferences(), Selection(53, selection.picks[:10])), TOKENS)
+    assert ten.left_out == 0
+    assert quopri.decodestring(ten.html).decode().count("A sentence of some length") > 10
 
 
 @given(st.text() | st.text(alphabet=".\n =aé", max_size=400))
