@@ -9,6 +9,7 @@ from sqlmodel import Session, SQLModel
 from newsletter.app import App
 from newsletter.db import forget_deleted
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.kept import store as kept_mails
 from newsletter.delivery.models import Mail
 from newsletter.papers import store as papers
 from newsletter.ranking.types import Parts
@@ -31,12 +32,15 @@ def everything(session: Session, person: Subscriber) -> dict[str, Any]:
     preference_changes, address_changes, consents = changes.history(session, id_, hash_)
     # What was mailed to an address that is not theirs yet would tell whether it is somebody's.
     mails = [each for each in deliveries.of_reader(session, id_) if each[0].mail != Mail.NEW_ADDRESS]
-    sent = {pick[0] for mail, _ in mails for pick in (mail.selection or {}).get("picks", ())}
+    sent = {paper_id for mail, _ in mails for paper_id in kept_mails.picked_ids(mail.selection)}
     titles = {paper_id: paper.title for paper_id, paper in papers.by_ids(session, sent).items()}
     return {
         "subscriber": _plain(person) | person.preferences.model_dump(mode="json"),
         "said_of_papers": [_plain(each) for each in ratings.all_of(session, id_)],
-        "mails": [_plain(mail) | {"issue": slot, "papers": _picks(mail, titles)} for mail, slot in mails],
+        "mails": [
+            _plain(mail) | {"issue": slot, "papers": _picks(mail, titles), "trending": _named(mail, titles)}
+            for mail, slot in mails
+        ],
         "events": [_plain(each) for each in events.of_reader(session, id_)],
         "sign_ups": [_plain(each) for each in intake.of_address(session, id_, mailbox_hash(person.email))],
         "preference_changes": [_plain(each) for each in preference_changes],
@@ -78,7 +82,7 @@ def _plain(row: SQLModel) -> dict[str, Any]:
     return row.model_dump(mode="json", exclude=_INTERNAL)
 
 
-def _parts(parts: Sequence[float] | None = None) -> dict[str, float]:
+def _parts(parts: Sequence[float] | None = None, *_: object) -> dict[str, float]:
     """Return what a score was made of; nothing for what was chosen before that was kept."""
     return dict(zip(Parts._fields, parts or (), strict=False))
 
@@ -89,3 +93,7 @@ def _picks(mail: Any, titles: dict[int, str]) -> list[dict[str, Any]]:  # noqa: 
         {"title": titles.get(paper_id, ""), "score": score, "reason": reason, "parts": _parts(*parts)}
         for paper_id, score, reason, *parts in picks
     ]
+
+
+def _named(mail: Any, titles: dict[int, str]) -> list[str]:  # noqa: ANN401  a delivery
+    return [titles.get(paper_id, "") for paper_id, *_ in (mail.selection or {}).get("trending", ())]

@@ -12,6 +12,7 @@ from plans import asked
 from newsletter.db import Database
 from newsletter.delivery import ledger, store
 from newsletter.delivery.archive import store as archive_store
+from newsletter.delivery.kept import store as kept_mails
 from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.ledger import Handoff
 from newsletter.delivery.retry import accepted
