@@ -109,7 +109,7 @@ class App:
             sender=sender,
             envelope_domain=settings.envelope_domain,
             letterhead=Letterhead(sender.name, settings.base_url, settings.postal_address),
-            links=Links(settings.base_url, tracked=settings.tracking != "off"),
+            links=Links(settings.base_url, tracked=settings.tracking != "off", pictures=settings.pictures),
             signer=self.signer,
             dkim_keys=self.dkim_keys,
         )

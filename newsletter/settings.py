@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     http_timeout_seconds: float = 30.0
     tracking: Literal["off", "aggregate", "personal"] = "aggregate"
     on_unknown: Literal["hold", "assume-sent", "resend"] = "hold"
+    pictures: bool = False
     window_days: int = 7
     wait_minutes: int = 60
     keep_days: int = Field(400, ge=100, le=36_500)  # links in mails are good for 90

@@ -42,6 +42,7 @@ def add(
     max_papers: int = typer.Option(10, help="1 to 50."),
     source_news: bool = typer.Option(False, "--source-news", help="Tell them when a source had nothing or was silent."),
     outside: bool = typer.Option(False, "--outside", help="One paper a mail may be from outside their topics."),
+    trending: bool = typer.Option(True, help="Name three papers that everybody talks about below theirs."),
     confirmed: bool = typer.Option(False, "--confirmed", help="They have agreed already: no confirmation mail."),
 ) -> None:
     """Add a subscriber; unless --confirmed, they are pending and get a confirmation mail."""
@@ -66,6 +67,7 @@ def add(
             "max_papers": max_papers,
             "source_news": source_news,
             "outside": outside,
+            "trending": trending,
         },
     )
     with open_app() as app:

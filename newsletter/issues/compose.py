@@ -116,7 +116,8 @@ class Edition:
         wishes = [_wish(each) for each in readers]
         chosen = select(self.pool, wishes)
         picked = [[self._column[pick.paper_id] for pick in picks] for picks in chosen]
-        hot = hottest(self.pool, wishes, picked, list(self._hot), _HOT)
+        told = [set(theirs) if each.preferences.trending else () for each, theirs in zip(readers, picked, strict=True)]
+        hot = hottest(self.pool, wishes, told, list(self._hot), _HOT)
         return [self._selection(*each) for each in zip(readers, chosen, hot, strict=True)]
 
     def explain(self, reader: Reader) -> Explanation:

@@ -30,6 +30,7 @@ class PaperRecord:
     :ivar version: 1 and up where a source counts versions, else 0.
     :ivar withdrawn: whether its authors took it back.
     :ivar summary: the source's own one- or two-sentence summary, or empty.
+    :ivar picture_url: a small picture of it, https.
     :ivar upvotes: ``None`` where the source has no votes: neutral in trending, not zero.
     """
 
@@ -51,6 +52,7 @@ class PaperRecord:
     pdf_url: str = ""
     code_url: str = ""
     project_url: str = ""
+    picture_url: str = ""
     published_at: datetime | None = None
     upvotes: int | None = None
     comments: int | None = None
@@ -127,6 +129,7 @@ class Paper(SQLModel, table=True):
     pdf_url: str = ""
     code_url: str = ""
     project_url: str = ""
+    picture_url: str = ""
     source: str
     version: int = 0
     withdrawn: bool = False

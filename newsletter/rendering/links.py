@@ -10,17 +10,23 @@ FEEDBACK = ("like", "dislike", "more", "less", "mute")
 class Links:
     """Makes addresses below `base_url`; a paper's target is looked up when it is clicked, never carried along.
 
+    :ivar pictures: whether papers have a picture, which whoever has it is asked for when the mail is read.
     :ivar tracked: whether clicks and opens pass by us; if not, links go straight to the paper.
     """
 
     base_url: str
     tracked: bool
+    pictures: bool = False
 
     def paper(self, token: str, paper_id: int, targets: Mapping[str, str]) -> dict[str, str]:
         """Return a paper's links by kind."""
         if not self.tracked:
             return dict(targets)
         return {kind: f"{self.base_url}/c/{token}/{paper_id}/{kind}" for kind in targets}
+
+    def picture(self, url: str) -> str:
+        """Return a paper's picture, if mails have any: who does not want to be counted is counted by nobody else either."""
+        return url if self.pictures and self.tracked else ""
 
     def pixel(self, token: str) -> str:
         """Return the address of the picture that tells an open, or an empty string."""

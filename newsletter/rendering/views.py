@@ -53,6 +53,7 @@ class Card(Teased):
     :ivar teaser: readable text, a link with a label in it as ``[label](address)``.
     :ivar links: addresses by kind: page, pdf, code, project.
     :ivar page: what its page is called.
+    :ivar picture: the address of a small picture of it, or empty.
     :ivar feedback: addresses by what the reader says: like, dislike, more, less, mute.
     """
 
@@ -64,6 +65,7 @@ class Card(Teased):
     feedback: Mapping[str, str]
     reason: str
     page: str = _LABELS["page"]
+    picture: str = ""
 
     @property
     def named_links(self) -> list[Link]:
@@ -105,6 +107,7 @@ def card(paper: Paper, links: Links, tokens: "Tokens", reason: str, room: int = 
         links=links.paper(tokens.read, paper.id or 0, link_targets(paper)),
         feedback=links.feedback(tokens.feedback, paper.id or 0),
         reason=reason,
+        picture=links.picture(paper.picture_url),
         page=_HOSTS.get(urlsplit(paper.url).hostname or "", _LABELS["page"]),
     )
 

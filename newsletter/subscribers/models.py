@@ -61,6 +61,7 @@ class Subscriber(SQLModel, table=True):
     tracking: bool = True
     source_news: bool = False
     outside: bool = False
+    trending: bool = True
     paused_from: date | None = None
     paused_until: date | None = None
     links_since: datetime | None = Field(default=None, sa_type=UTCDateTime)

@@ -114,6 +114,7 @@ class Preferences(BaseModel):
     :ivar source_news: whether to be told, in a line of mail, when a source had nothing or did not answer; on a
         day without any paper that line is the mail.
     :ivar outside: whether one of the papers may be from outside their topics, and say so.
+    :ivar trending: whether to name what everybody talks about, beside their papers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,6 +135,7 @@ class Preferences(BaseModel):
     tracking: bool = True
     source_news: bool = False
     outside: bool = False
+    trending: bool = True
 
     @model_validator(mode="after")
     def _has_days(self) -> "Preferences":

@@ -79,7 +79,7 @@ def typed(form: FormData) -> dict[str, Any]:
     values: dict[str, Any] = {name: text(form, name) for name in names if name not in _MANY}
     for name in _MANY:
         values[name] = [_storable(value) for value in form.getlist(name) if isinstance(value, str)]
-    for name in ("tracking", "source_news", "outside"):
+    for name in ("tracking", "source_news", "outside", "trending"):
         default = bool(Preferences.model_fields[name].default)
         values[name] = default if values[name] == "" else values[name] in {"yes", "true", "on", "1"}
     return values

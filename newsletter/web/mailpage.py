@@ -8,9 +8,10 @@ from newsletter.web.deps import AppDep, ShowDep
 from newsletter.web.readers import by_mail
 
 router = APIRouter()
-# A mail has styles of its own and one picture of ours; it runs nothing, sends nothing, and stands in no frame.
+# A mail has styles of its own and, where it shows them, pictures of papers; it runs nothing, sends nothing, and stands
+# in no frame.
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; "
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' https:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; sandbox allow-popups allow-popups-to-escape-sandbox",
     "cache-control": "private, no-store",
     "x-robots-tag": "noindex",

@@ -131,6 +131,7 @@ def test_what_everybody_talks_about_is_named_beside_what_a_reader_asked_for() ->
         (5, "95 upvotes"),
     ]
     assert named(keywords=("graphs",))[:2] == [(1, "99 upvotes"), (3, "97 upvotes")], "no pick is named again"
+    assert named(keywords=("lichens",), trending=False) == []
     assert named() == [], "whose picks are what is trending needs no second list"
     assert named(6, keywords=("lichens",), mutes=("thing", "unheard")) == [], "there is no mail to name anything in"
 

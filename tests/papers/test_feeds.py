@@ -79,6 +79,15 @@ def test_a_json_feed_names_the_paper_by_its_doi() -> None:
     assert (record.listed_at, record.categories) == (datetime(2026, 8, 4, 7, tzinfo=UTC), ("nets",))
 
 
+def test_an_entry_may_have_a_picture() -> None:
+    media = '<media:thumbnail xmlns:media="http://search.yahoo.com/mrss/" url="{}" /></item>'
+    for url, kept in (("https://journal.example.org/a1.png", True), ("http://journal.example.org/a1.png", False)):
+        record = one(rss(ITEM.replace("</item>", media.format(url))))
+        assert record.picture_url == (url if kept else "")
+    told = JSON_FEED | {"items": [each | {"image": "https://x.example.org/1.png"} for each in JSON_FEED["items"]]}
+    assert one(json.dumps(told).encode()).picture_url == "https://x.example.org/1.png"
+
+
 @pytest.mark.parametrize("said", ["utf-16", "no-charset", "punycode", "hex"])
 def test_a_declared_charset_that_is_wrong_does_not_matter(said: str) -> None:
     assert one(RSS.format(items=ITEM, charset=said).encode()).title == "Große Fische & kleine Netze"

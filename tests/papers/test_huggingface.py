@@ -26,7 +26,7 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters()), inner, max_size=4),
     max_leaves=12,
 )
-OUTER = ("title", "summary", "publishedAt", "numComments", "organization")
+OUTER = ("title", "summary", "publishedAt", "numComments", "organization", "thumbnail")
 INNER = (
     "title", "summary", "upvotes", "authors", "publishedAt", "ai_summary", "ai_keywords", "githubRepo",
     "githubStars", "projectPage", "organization",
@@ -63,6 +63,7 @@ def test_an_item_becomes_a_record() -> None:
         ai_keywords=["attention", "sparsity", "attention"], githubRepo="https://github.com/a/b", githubStars=41,
         projectPage="https://a.github.io/b", organization={"name": "lab", "fullname": "The Lab"},
     )  # fmt: skip
+    item["thumbnail"] = "https://pictures.example.org/2608.00007.png"
     assert parse([item]).records == (
         PaperRecord(
             key="arxiv:2608.00007",
@@ -78,6 +79,7 @@ def test_an_item_becomes_a_record() -> None:
             pdf_url="https://arxiv.org/pdf/2608.00007",
             code_url="https://github.com/a/b",
             project_url="https://a.github.io/b",
+            picture_url="https://pictures.example.org/2608.00007.png",
             published_at=datetime(2026, 8, 5, tzinfo=UTC),
             upvotes=12,
             comments=1,

@@ -22,7 +22,7 @@ ANY_JSON = st.recursive(
 )
 KEYS = (
     "id", "title", "abstract", "summary", "authors", "categories", "keywords", "organization", "published_at",
-    "url", "pdf_url", "code_url", "project_url", "upvotes", "comments", "stars",
+    "url", "pdf_url", "code_url", "project_url", "picture_url", "upvotes", "comments", "stars",
 )  # fmt: skip
 
 
@@ -41,12 +41,20 @@ def one(**value: Any) -> PaperRecord:
     return record
 
 
+@pytest.mark.parametrize("url", ["http://example.org/a.png", "javascript:alert(1)", "data:image/png;base64,AA", 7])
+def test_a_picture_that_clients_would_not_load_is_left_out_with_a_word(url: object) -> None:
+    parsed = parse([json.dumps({"title": "A title", "picture_url": url}).encode()])
+    assert [each.picture_url for each in parsed.records] == [""]
+    assert parsed.notes == ("line 1: picture_url is not an https address",)
+
+
 def test_a_full_line_becomes_a_record_without_a_warning() -> None:
     line = {
         "id": "https://arxiv.org/abs/2608.00007v2", "title": "A title", "abstract": "Said.", "summary": "Short.",
         "authors": ["Wei Wang", "Wei Wang"], "categories": ["cs.LG", "cs.LG"], "keywords": ["x"], "organization": "Lab",
         "published_at": "2026-08-01", "url": "https://example.org/a", "code_url": "https://github.com/a/b",
-        "project_url": "https://a.github.io", "upvotes": 3, "comments": 0, "stars": 1,
+        "project_url": "https://a.github.io", "picture_url": "https://example.org/a.png",
+        "upvotes": 3, "comments": 0, "stars": 1,
     }  # fmt: skip
     parsed = parse([json.dumps(line).encode()])
     assert parsed.notes == ()
@@ -67,6 +75,7 @@ def test_a_full_line_becomes_a_record_without_a_warning() -> None:
             pdf_url="https://arxiv.org/pdf/2608.00007",
             code_url="https://github.com/a/b",
             project_url="https://a.github.io",
+            picture_url="https://example.org/a.png",
             published_at=datetime(2026, 8, 1, tzinfo=UTC),
             upvotes=3,
             comments=0,

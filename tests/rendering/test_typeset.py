@@ -218,6 +218,24 @@ def test_a_mail_has_at_most_eighty_kibibytes_and_says_what_it_has_no_room_for(
     assert done.html_bytes > MAX_HTML_BYTES * 0.7 or decoded == rooms[0], "there was room for more"
 
 
+def test_a_card_has_a_picture_where_mails_have_any_and_the_reader_is_counted() -> None:
+    one = paper(1, 'A "title" <b>')
+    one.picture_url = "https://pictures.example.org/1.png?a=1&b=2"
+    selection = Selection(1, (DigestPick(1, 0.5, "new"),))
+    shown = {}
+    for tracked, pictures in ((True, True), (True, False), (False, True)):
+        links = Links(SITE.base_url, tracked=tracked, pictures=pictures)
+        made = printed(edition([one]), selection, Preferences(), links)
+        assert made == plain(edition([one]), selection, Preferences(), links)
+        shown[tracked, pictures] = re.findall(r"<img class=.picture.[^>]*>|<img [^>]*pictures[^>]*>", made.html)
+    assert [key for key, found in shown.items() if found] == [(True, True)]
+    [picture] = shown[True, True]
+    assert 'src="https://pictures.example.org/1.png?a=1&amp;b=2"' in picture
+    assert 'alt="Preview of A &#34;title&#34; &lt;b&gt;"' in picture
+    assert 'width="240"' in picture
+    assert 'height="126"' in picture
+
+
 def test_teasers_give_way_before_papers_do() -> None:
     made, selection = fifty(
         "An ordinary title", "A sentence of some length about a matter. " * 60, ["Ada Example"] * 6, "x"

@@ -41,6 +41,7 @@ ALL: Fields = {
     "tracking": "no",
     "source_news": "yes",
     "outside": "yes",
+    "trending": "no",
 }
 
 
@@ -157,6 +158,7 @@ def test_every_field_goes_from_the_form_to_the_database_and_back(app_on_both: Ap
         "tracking": False,
         "source_news": True,
         "outside": True,
+        "trending": False,
     }
     page = both.get(f"{path}?saved={number}")
     again = Form(page.text, path).values

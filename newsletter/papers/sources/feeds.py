@@ -98,6 +98,7 @@ class Feed:
             authors=fields.names(entry.get("authors")),
             categories=fields.terms(entry.get("tags")),
             url=web_address(entry.get("link")),
+            picture_url=fields.picture(entry.get("picture")),
             published_at=at if at and at < latest else None,
         )
 
@@ -148,6 +149,7 @@ def _xml_entry(entry: Any) -> dict[str, Any]:  # noqa: ANN401  feedparser's dict
         "text": entry.get("summary") or next(filter(None, content), ""),
         "authors": people,
         "tags": [fields.mapping(each).get("term") for each in entry.get("tags") or []],
+        "picture": next((fields.mapping(each).get("url") for each in entry.get("media_thumbnail") or []), None),
         "at": _iso(parsed),
     }
 
@@ -181,6 +183,7 @@ def _json_entry(item: dict[str, Any]) -> dict[str, Any]:
         "text": item.get("content_text") or item.get("summary") or item.get("content_html"),
         "authors": [fields.mapping(each).get("name") for each in people or []],
         "tags": item.get("tags"),
+        "picture": item.get("image") or item.get("banner_image"),
         "at": item.get("date_published") or item.get("date_modified"),
     }
 

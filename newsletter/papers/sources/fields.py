@@ -10,7 +10,7 @@ from newsletter.errors import SourceError
 from newsletter.papers.identity import canonical_key
 from newsletter.papers.models import MAX_AUTHORS, MAX_COUNT, PaperRecord, Parsed
 from newsletter.papers.tex import readable
-from newsletter.papers.textclean import clean
+from newsletter.papers.textclean import clean, web_address
 
 _MAX_ID = 2_000
 _MAX_NAME = 200
@@ -130,3 +130,9 @@ def others(value: dict[str, Any], wanted: Iterable[str]) -> list[str]:
     """Return the keys of `value` that are not `wanted`."""
     known = set(wanted)
     return [key for key in value if key not in known]
+
+
+def picture(value: Any) -> str:  # noqa: ANN401
+    """Return the address of a picture that mails may show, or nothing: clients load https only."""
+    address = web_address(value)
+    return address if address.startswith("https://") else ""

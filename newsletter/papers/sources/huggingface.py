@@ -108,6 +108,7 @@ def _record(item: Any, day: date) -> PaperRecord | str:  # noqa: ANN401  decoded
         pdf_url=f"https://arxiv.org/pdf/{arxiv_id}",
         code_url=code,
         project_url=project,
+        picture_url=fields.picture(outer.get("thumbnail")),
         published_at=fields.instant(paper.get("publishedAt")),
         upvotes=fields.count(paper.get("upvotes")),
         comments=fields.count(outer.get("numComments")),

@@ -16,7 +16,7 @@ NAME = "file"
 MAX_LINE_BYTES = 2**20
 _KEYS = (
     "id", "title", "abstract", "summary", "authors", "categories", "keywords", "organization", "published_at",
-    "url", "pdf_url", "code_url", "project_url", "upvotes", "comments", "stars",
+    "url", "pdf_url", "code_url", "project_url", "picture_url", "upvotes", "comments", "stars",
 )  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def _record(value: dict[str, Any], key: str, title: str, listed_at: datetime | N
         pdf_url=web_address(value.get("pdf_url")) or (f"https://arxiv.org/pdf/{arxiv_id}" if arxiv_id else ""),
         code_url=web_address(value.get("code_url")),
         project_url=web_address(value.get("project_url")),
+        picture_url=fields.picture(value.get("picture_url")),
         published_at=published_at,
         upvotes=fields.count(value.get("upvotes")),
         comments=fields.count(value.get("comments")),
@@ -130,6 +131,8 @@ def _warnings(value: dict[str, Any]) -> str:
         for name in ("url", "pdf_url", "code_url", "project_url")
         if value.get(name) and not web_address(value[name])
     ]
+    if value.get("picture_url") and not fields.picture(value["picture_url"]):
+        said.append("picture_url is not an https address")
     said += [
         f"{name} is not a count"
         for name in ("upvotes", "comments", "stars")
