@@ -9,7 +9,7 @@ from scipy.sparse.linalg import svds
 
 from newsletter.ranking.statistics import Statistics, Vector
 from newsletter.ranking.taste import CENTRED, TEXT_SPREAD, deviations
-from newsletter.ranking.terms import Text, count
+from newsletter.ranking.terms import Lexicon, Text, count
 from newsletter.ranking.types import Rows, at_length_1
 
 Factors = NDArray[np.float32]
@@ -69,7 +69,7 @@ def placed(
         have any: then there are no dimensions.
     """
     theirs, vectors = archive.vectors(count(liked)), archive.vectors(count(new))
-    terms = np.unique(vectors.counts.terms)
+    terms = Lexicon(np.unique(vectors.counts.terms))
     over, across = vectors.over(terms), sparse.csr_array(theirs.over(terms).T)
     common = over @ archive.average_over(terms) * archive.certainty
     some = sparse.csr_array(likes[:MOST_READERS])
@@ -90,10 +90,10 @@ def _called(likes: sparse.csr_array, cosines: sparse.csr_array, common: Vector, 
     readers = at_length_1(np.asarray(likes @ known, dtype=np.float64))
     given = likes.sum(axis=1, dtype=np.float32)[:, None]
     called = (likes @ cosines.T).toarray().astype(np.float32) - np.float32(CENTRED) * given * common.astype(np.float32)
-    wanted = deviations(called, given * np.float32(TEXT_SPREAD))
-    most = min(_CALLED, len(wanted))
-    first = np.argpartition(-wanted, most - 1, axis=0)[:most] if most else np.zeros((0, len(common)), dtype=np.int64)
-    weights = np.maximum(np.take_along_axis(wanted, first, axis=0), 0.0)
+    deviations(called, given * np.float32(TEXT_SPREAD))
+    most = min(_CALLED, len(called))
+    first = np.argpartition(-called, most - 1, axis=0)[:most] if most else np.zeros((0, len(common)), dtype=np.int64)
+    weights = np.maximum(np.take_along_axis(called, first, axis=0), 0.0)
     return at_length_1(np.einsum("rp,rpd->pd", weights, readers[first].astype(np.float64)))
 
 

@@ -13,13 +13,13 @@ _LOOKED_AT, _TIMES = 60, 2  # candidates: so many at least, and so many for each
 _RELEVANCE = 0.75  # against novelty; measured from 0.5 to 1: from 0.7 on it costs nothing
 
 
-def looked_at(limit: int) -> int:
-    """Return among how many of the best papers a reader's picks are chosen."""
-    return max(_LOOKED_AT, _TIMES * limit)
+def looked_at(limits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return by reader among how many of the best papers their picks are chosen."""
+    return np.maximum(_LOOKED_AT, _TIMES * limits)
 
 
-def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequence[int]) -> list[list[int]]:
-    """Return the places of each reader's picks among their candidates, in the order in which they are picked.
+def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: NDArray[np.int64]) -> list[list[int]]:
+    """Return the columns of each reader's picks among their candidates, in the order in which they are picked.
 
     Maximal marginal relevance (Carbonell, Goldstein: The use of MMR, 1998): one after the other the paper with the
     largest ``0.75 * value - 0.25 * its largest cosine with those that are picked``.
@@ -29,44 +29,45 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: Sequ
     """
     readers, candidates = values.shape
     near, rows = pool.alike(columns)
-    may = np.isfinite(values)
-    worth = np.where(may, _RELEVANCE * values, 0.0)
+    worth = _RELEVANCE * values
     nearest = np.zeros((readers, candidates), dtype=np.float32)
-    every, left = np.arange(readers), np.array(limits)
-    rounds = min(int(left.max(initial=0)), candidates)
+    every, rounds = np.arange(readers), min(int(limits.max(initial=0)), candidates)
     picked = np.full((readers, rounds), -1)
     for number in range(rounds):
-        told = np.where(may, worth - (1 - _RELEVANCE) * nearest, -np.inf)
-        first = told.argmax(axis=1)
-        some = np.flatnonzero(may[every, first] & (left > 0))
-        if not len(some):
+        first = (worth - (1 - _RELEVANCE) * nearest).argmax(axis=1)
+        some = np.isfinite(worth[every, first]) & (number < limits)
+        if not some.any():
             break
-        picked[some, number] = first[some]
-        left[some] -= 1
-        found = near[rows[some, first[some]][:, None], rows[some]]
-        may[some] &= found < TWIN
-        may[some, first[some]] = False
-        nearest[some] = np.maximum(nearest[some], found)
+        picked[some, number] = columns[some, first[some]]
+        # of who has enough it no longer matters
+        found = np.take(near, (rows[every, first] * len(near))[:, None] + rows)
+        worth[found >= TWIN] = -np.inf
+        worth[every, first] = -np.inf
+        np.maximum(nearest, found, out=nearest)
     many = (picked >= 0).sum(axis=1).tolist()
-    return [places[:number] for places, number in zip(picked.tolist(), many, strict=True)]
+    return [theirs[:number] for theirs, number in zip(picked.tolist(), many, strict=True)]
 
 
-def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]], values: Vector) -> list[int]:
+def fair(
+    pool: Pool, picked: Sequence[int], limit: int, share: int, wanted: Sequence[frozenset[int]], values: Vector
+) -> list[int]:
     """Return a reader's picks with a share for each of their named interests, as far as there are papers for it.
 
     What an interest lacks takes the place of the last picks that no other interest needs: a hot field does not drown a
     niche one.
 
     :param picked: columns, best first.
+    :param share: see `shares`.
     :param wanted: for each interest the columns of the papers that hold it.
     :param values: by paper; -inf for what must not be picked.
     """
-    share, found, among = _share(limit, wanted), list(picked), set(picked)
+    found, among = list(picked), set(picked)
     for holding in wanted if share else ():
         if len(holding & among) >= share:
             continue
-        for worst, column in sorted([(-values.item(column), column) for column in holding - among]):
-            if worst == np.inf or len(holding & among) >= share:
+        # those that come first among equals stay there, though the largest values come first
+        for column in sorted(sorted(holding - among), key=values.item, reverse=True):
+            if values.item(column) == -np.inf or len(holding & among) >= share:
                 break
             if not pool.twins(column).isdisjoint(among):
                 continue
@@ -80,16 +81,19 @@ def fair(pool: Pool, picked: Sequence[int], limit: int, wanted: Sequence[frozens
     return found
 
 
-def _share(limit: int, wanted: Sequence[frozenset[int]]) -> int:
-    """Return how many picks each interest gets at least, as far as there are papers for it."""
-    return limit // (2 * len(wanted)) or 1 if 1 < len(wanted) <= limit else 0
+def shares(limits: NDArray[np.int64], interests: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return by reader how many picks each of so many interests gets at least, as far as there are papers for it."""
+    some = (interests > 1) & (interests <= limits)
+    return np.where(some, np.maximum(limits // np.maximum(2 * interests, 1), 1), 0)
 
 
-def make_room(picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]], column: int) -> list[int]:
+def make_room(
+    picked: Sequence[int], limit: int, share: int, wanted: Sequence[frozenset[int]], column: int
+) -> list[int]:
     """Return a reader's picks with one more behind them, which takes the place of the last that can be spared."""
     found = list(picked)
     if len(found) >= limit:
-        place = _spare(found, wanted, _share(limit, wanted))
+        place = _spare(found, wanted, share)
         if place is None or limit < 2:
             return found
         del found[place]
@@ -98,6 +102,9 @@ def make_room(picked: Sequence[int], limit: int, wanted: Sequence[frozenset[int]
 
 def _spare(picked: Sequence[int], wanted: Sequence[frozenset[int]], share: int) -> int | None:
     """Return the place of the last pick without which every interest still has its share."""
-    among = set(picked)
-    needed = frozenset[int]().union(*[each for holding in wanted if len(each := holding & among) <= share])
+    needed = set[int]()
+    for holding in wanted:
+        theirs = holding.intersection(picked)
+        if len(theirs) <= share:
+            needed |= theirs
     return next((place for place in range(len(picked) - 1, -1, -1) if picked[place] not in needed), None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import islice
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -13,13 +13,13 @@ from scipy import sparse
 from newsletter.ranking.likeness import TWIN, Likeness
 from newsletter.ranking.meaning import Space
 from newsletter.ranking.statistics import Statistics, Vector, statistics
-from newsletter.ranking.terms import Text, count, term
+from newsletter.ranking.terms import Lexicon, Text, count, term
 from newsletter.ranking.text import STOP, every_word, name_key, stem
 from newsletter.ranking.types import Document, Interest, Rows, stacked
 
 Mask = NDArray[np.bool_]
-Kind = Literal["interest", "author", "category"]
-Feature = tuple[Kind, str | Interest]
+Kind = Literal["author", "category"]
+Feature = Interest | tuple[Kind, str]
 _STOP_STEMS = frozenset(map(stem, STOP))
 _AUTHOR = 1.0  # a followed author counts as a perfect match
 _CATEGORY = 0.2
@@ -31,17 +31,45 @@ _ANSWER_BYTES = np.dtype(np.float64).itemsize + np.dtype(np.bool_).itemsize  # f
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the papers of a pool are to one wish.
+class Answers:
+    """What the papers of a pool are to wishes, each of which has a row; rows behind the last one are empty.
 
-    :ivar matches: by paper, how well it answers, 0 to 1.
-    :ivar holds: by paper, whether it plainly holds what was asked for.
-    :ivar held: the columns of those that do.
+    :ivar matches: (wishes, papers), how well each paper answers, 0 to 1.
+    :ivar holds: (wishes, papers), whether it plainly holds what was asked for.
+    :ivar many: by wish, how many papers do; `held` are their columns.
+    :ivar rows: by wish.
     """
 
     matches: Vector
     holds: Mask
-    held: frozenset[int]
+    many: NDArray[np.int64]
+    held: list[frozenset[int]]
+    rows: dict[Feature, int]
+
+    @classmethod
+    def blank(cls, wishes: int, papers: int) -> "Answers":
+        """Return rows to be filled."""
+        shape = wishes, papers
+        return cls(np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(wishes, dtype=np.int64), [], {})
+
+    def with_room(self, wishes: int) -> "Answers":
+        """Return these answers with room for so many; whoever still uses the old rows keeps them."""
+        there, papers = self.matches.shape
+        if wishes <= there:
+            return self
+        more = Answers.blank(max(wishes, 2 * there), papers)
+        more.matches[:there], more.holds[:there], more.many[:there] = self.matches, self.holds, self.many
+        more.held.extend(self.held)
+        more.rows.update(self.rows)
+        return more
+
+    def put(self, features: Sequence[Feature], found: Sequence[tuple[Vector, Mask]]) -> None:
+        """Fill the next rows; whoever reads the others may go on."""
+        first = len(self.rows)
+        for row, (matches, holds) in enumerate(found, first):
+            self.matches[row], self.holds[row], self.many[row] = matches, holds, holds.sum()
+            self.held.append(frozenset(np.flatnonzero(holds).tolist()))
+        self.rows.update({feature: row for row, feature in enumerate(features, first)})
 
 
 class Pool:
@@ -76,7 +104,7 @@ class Pool:
         self._categories = [{name_key(name) for name in document.categories} for document in self.documents]
         counted = count([(document.title, document.body) for document in self.documents])
         self._archive = archive or statistics(counted)
-        self._columns = np.unique(counted.terms)
+        self._columns = Lexicon(np.unique(counted.terms))
         self.matrix = self._archive.vectors(counted).over(self._columns)
         self._papers_with = sparse.csr_array(self.matrix.T.tocsr())
         common = self.matrix @ self._archive.average_over(self._columns) * self._archive.certainty
@@ -87,7 +115,8 @@ class Pool:
         self.likeness = Likeness(self._cosines, factors, known, room)
         kept = _KEPT_BYTES // (_ANSWER_BYTES * max(1, len(self)))
         self._most_answers = max(_LEAST_KEPT, kept)
-        self._answers: dict[Feature, Answer] = {}
+        self._answers = Answers.blank(0, len(self))
+        self._answering = Lock()
         self.twins = lru_cache(maxsize=_TWINS_KEPT)(self._twins)
 
     @property
@@ -115,23 +144,30 @@ class Pool:
     def __len__(self) -> int:
         return len(self.documents)
 
-    def answers(self, features: Sequence[Feature]) -> list[Answer]:
-        """Return how well each paper answers what readers ask for; what many ask for is looked at once."""
+    def answers(self, features: Sequence[Feature]) -> tuple[list[int], Answers]:
+        """Return at which row the answer to each wish is, and the answers; what many ask for is looked at once."""
         known = self._answers
-        new, most = [each for each in dict.fromkeys(features) if each not in known], self._most_answers
-        for first in range(0, len(new), most):
-            some = new[first : first + most]
-            known = known | dict(zip(some, self._looked_at(some), strict=True))  # somebody else may be reading
-        if new:
-            self._answers = dict(islice(known.items(), max(0, len(known) - most), None))
-        return [known[each] for each in features]
+        try:
+            return list(map(known.rows.__getitem__, features)), known
+        except KeyError:
+            asked, most = list(dict.fromkeys(features)), self._most_answers
+        with self._answering:
+            known = self._answers
+            new = [each for each in asked if each not in known.rows]
+            if len(known.rows) + len(new) > most:
+                known, new = Answers.blank(0, len(self)), asked
+            known = known.with_room(len(known.rows) + len(new))
+            for first in range(0, len(new), most):
+                some = new[first : first + most]
+                known.put(some, self._looked_at(some))
+            if len(asked) <= most:
+                self._answers = known
+        return list(map(known.rows.__getitem__, features)), known
 
-    def _looked_at(self, features: Sequence[Feature]) -> list[Answer]:
-        interests = [what for _, what in features if isinstance(what, Interest)]
-        matches = iter(self._matches(interests))
+    def _looked_at(self, features: Sequence[Feature]) -> list[tuple[Vector, Mask]]:
+        matches = iter(self._matches([each for each in features if isinstance(each, Interest)]))
         return [
-            _answer(next(matches), self._held(what)) if isinstance(what, Interest) else self._named(kind, what)
-            for kind, what in features
+            (next(matches), self._held(each)) if isinstance(each, Interest) else self._named(*each) for each in features
         ]
 
     def _held(self, interest: Interest) -> Mask:
@@ -140,9 +176,9 @@ class Pool:
             held |= self.mentions(phrase)
         return held
 
-    def _named(self, kind: Kind, name: str) -> Answer:
+    def _named(self, kind: Kind, name: str) -> tuple[Vector, Mask]:
         holds = self.written_by(name) if kind == "author" else self.filed_under(name)
-        return _answer(holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), holds)
+        return holds.astype(np.float64) * (_AUTHOR if kind == "author" else _CATEGORY), holds
 
     def _matches(self, interests: Sequence[Interest]) -> Vector:
         """Return (interests, papers), cosines, 0 to 1: an interest is its phrases' unit vectors, added up."""
@@ -187,8 +223,8 @@ class Pool:
         telling = np.array([term(each) for each in stems if each not in _STOP_STEMS], dtype=np.uint32)
         if not len(telling):
             return range(len(self))
-        columns = np.searchsorted(self._columns, telling)
-        if columns.max() >= len(self._columns) or (self._columns[columns] != telling).any():
+        columns, known = self._columns.places(telling)
+        if not known.all():
             return ()
         starts = self._papers_with.indptr
         held = [slice(starts[column], starts[column + 1]) for column in columns]
@@ -198,10 +234,6 @@ class Pool:
 
 def _dimensions(documents: Sequence[Document]) -> int:
     return max((len(each.factors) for each in documents if each.factors is not None), default=0)
-
-
-def _answer(matches: Vector, holds: Mask) -> Answer:
-    return Answer(matches, holds, frozenset(np.flatnonzero(holds).tolist()))
 
 
 def _has(names: Sequence[set[str]], wanted: str) -> Mask:

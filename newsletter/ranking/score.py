@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.pool import Feature, Mask, Pool
+from newsletter.ranking.pool import Answers, Feature, Pool
 from newsletter.ranking.statistics import Vector
 from newsletter.ranking.taste import Taste, taste
-from newsletter.ranking.types import Interest, Look, Parts, Wish, made
+from newsletter.ranking.types import Look, Parts, Wish, made
 
 _RELEVANCE = 0.75  # what the reader asked for; the rest is what everybody talks about
 WEAK = 0.15  # a best match below this cosine is not blown up to a perfect one
@@ -36,11 +36,9 @@ class Scores:
     :ivar liked: the same of what they like, and `disliked` of what they do not.
     :ivar taste: what `liked` is made of.
     :ivar trend: (papers,).
-    :ivar wishes: (readers, features), what each reader asked for.
-    :ivar matches: (features, papers), how well each paper answers.
-    :ivar holds: (features, papers), whether each paper plainly holds what was asked for.
-    :ivar held: by feature, the columns of those that do.
-    :ivar labels: a feature's name in the readers' words, by feature.
+    :ivar asked: by reader, each once.
+    :ivar wishes: (readers, answers), what each reader asked for, in the same order.
+    :ivar answers: how well each paper answers.
     :ivar likes: (readers, looked at), what each reader likes, as rows of `look`.
     :ivar look: rated papers against the pool.
     """
@@ -51,11 +49,9 @@ class Scores:
     disliked: Vector
     taste: Taste
     trend: Vector
+    asked: list[list[Feature]]
     wishes: sparse.csr_array
-    matches: Vector
-    holds: Mask
-    held: list[frozenset[int]]
-    labels: list[str]
+    answers: Answers
     likes: sparse.csr_array
     look: Look
 
@@ -78,28 +74,27 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     each paper answers; ``taste`` is the same of what they like, in standard deviations over the pool. Each distinct
     wish and each distinct liked paper is looked at once, for all who share it.
     """
-    features, wanted = _membership([_asked(wish) for wish in wishes])
-    answers = pool.answers(features)
-    shape = len(features), len(pool)
-    matches = np.array([each.matches for each in answers], dtype=np.float64).reshape(shape)
+    asked = [_asked(wish) for wish in wishes]
+    rows, answers = pool.answers(list(chain.from_iterable(asked)))
+    wanted = sparse.csr_array((np.ones(len(rows)), rows, _starts(asked)), (len(wishes), len(answers.matches)))
     likes, dislikes, look = _said(pool, wishes)
     count = likes.sum(axis=1)
     fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
     tasted = taste(likes, look, pool.common)
-    liked = WEAK / _STRONG * np.maximum(tasted.both, 0.0)
-    named, disliked = (wanted @ matches) * fading[:, None], _disliked(dislikes, look)
-    relevance = named + liked
+    liked = np.maximum(tasted.both, 0.0)
+    liked *= WEAK / _STRONG
+    named, disliked = np.asarray(wanted @ answers.matches), _disliked(dislikes, look)
+    named *= fading[:, None]
+    values = named + liked
     if dislikes.nnz:
-        relevance -= disliked
-    relevance = _relative(relevance)
+        values -= disliked
+    _relate(values)
     wants = ((np.diff(wanted.indptr) > 0) | (count > 0))[:, None]
-    mixed = _RELEVANCE * relevance + np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
-    values = np.minimum(mixed, 1.0).round(6)  # the order of additions must never decide
+    values *= _RELEVANCE
+    values += np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
+    np.minimum(values, 1.0, out=values).round(6, out=values)  # the order of additions must never decide
     _bar(values, pool, wishes)
-    labels = [what.label if isinstance(what, Interest) else what for _, what in features]
-    holds, held = np.array([each.holds for each in answers], dtype=bool).reshape(shape), [each.held for each in answers]
-    by = tasted, pool.trend
-    return Scores(values, named, liked, disliked, *by, wanted, matches, holds, held, labels, likes, look)
+    return Scores(values, named, liked, disliked, tasted, pool.trend, asked, wanted, answers, likes, look)
 
 
 def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
@@ -112,10 +107,10 @@ def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
 
 def _asked(wish: Wish) -> list[Feature]:
     interests = wish.interests
-    asked: list[Feature] = [("interest", each) for each in interests.wanted]
+    asked: list[Feature] = list(interests.wanted)
     asked += [("author", each) for each in interests.authors]
     asked += [("category", each) for each in interests.categories]
-    return asked
+    return list(dict.fromkeys(asked))
 
 
 def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look]:
@@ -143,15 +138,14 @@ def _positive(rows: sparse.csr_array) -> sparse.csr_array:
     return found
 
 
-def _relative(relevance: Vector) -> Vector:
+def _relate(relevance: Vector) -> None:
     """Scale each reader's row so that their best match is 1, unless even that is weak.
 
     What is disliked is measured by the same yardstick for everybody, or a good match would excuse it.
     """
     best = relevance.max(axis=1, initial=WEAK, keepdims=True)
     below = relevance < 0
-    scaled: Vector = relevance / (np.where(below, WEAK, best) if below.any() else best)
-    return scaled
+    relevance /= np.where(below, WEAK, best) if below.any() else best
 
 
 def _bar(values: Vector, pool: Pool, wishes: Sequence[Wish]) -> None:

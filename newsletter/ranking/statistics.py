@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from newsletter.ranking.terms import Counts, TermIds
+from newsletter.ranking.terms import Counts, Lexicon, TermIds
 
 Vector = NDArray[np.float64]
 _NOTHING = 1e-9  # what is left when a sum cancels out is noise
@@ -29,14 +29,13 @@ class TermVectors:
     counts: Counts
     values: Vector
 
-    def over(self, columns: TermIds) -> sparse.csr_array:
-        """Return (texts, columns): what the texts have of these terms, which stand in rising order."""
+    def over(self, columns: Lexicon) -> sparse.csr_array:
+        """Return (texts, columns): what the texts have of these terms."""
         counts = self.counts
-        place = np.searchsorted(columns, counts.terms)
-        place[place == len(columns)] = 0
-        known = columns[place] == counts.terms if len(columns) else np.zeros(len(place), dtype=bool)
+        place, known = columns.places(counts.terms)
         shape = len(counts), len(columns)
-        return sparse.csr_array((self.values[known], (counts.rows[known], place[known])), shape=shape)
+        starts = np.concatenate([[0], np.cumsum(known)])[counts.starts]
+        return sparse.csr_array((self.values[known], place[known], starts), shape=shape)
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ class Statistics:
         scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > _NOTHING)
         return TermVectors(counts, weights * scale[rows])
 
-    def average_over(self, columns: TermIds) -> Vector:
+    def average_over(self, columns: Lexicon) -> Vector:
         """Return what the average paper has of these terms."""
-        place, known = self._places(columns)
+        place, known = self.lexicon.places(columns.terms)
         return np.where(known, self._averages[place], 0.0)
 
     @property
@@ -73,20 +72,18 @@ class Statistics:
         return self.papers / (self.papers + _FEW_PAPERS)
 
     def _rarity(self, terms: TermIds) -> Vector:
-        place, known = self._places(terms)
-        return np.log1p((self.papers + 1) / (np.where(known, self._found_in[place], 1.0) + 1))
-
-    def _places(self, terms: TermIds) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        place = np.searchsorted(self.terms, terms)
-        return place, self._terms[place] == terms if len(self.terms) else np.zeros(len(terms), dtype=bool)
+        place, known = self.lexicon.places(terms)
+        return np.where(known, self._rarities[place], self._rarities[-1])
 
     @cached_property
-    def _terms(self) -> TermIds:
-        return np.append(self.terms, np.uint32(0))
+    def lexicon(self) -> Lexicon:
+        return Lexicon(self.terms)
 
     @cached_property
-    def _found_in(self) -> Vector:
-        return np.append(self.found_in, 1).astype(np.float64)
+    def _rarities(self) -> Vector:
+        """By term, and behind them of one that stands in a single paper."""
+        found_in = np.append(self.found_in, 1).astype(np.float64)
+        return np.log1p((self.papers + 1) / (found_in + 1))
 
     @cached_property
     def _averages(self) -> Vector:
@@ -124,5 +121,5 @@ def statistics(counts: Counts) -> Statistics:
     )
     summed = np.zeros(len(plain.terms))
     for first in range(0, len(counts), _AT_ONCE):
-        summed += plain.vectors(counts.part(first, first + _AT_ONCE)).over(plain.terms).sum(axis=0)
+        summed += plain.vectors(counts.part(first, first + _AT_ONCE)).over(plain.lexicon).sum(axis=0)
     return Statistics(plain.papers, plain.terms, plain.found_in, (summed / max(1, len(counts))).astype(np.float32))

@@ -44,7 +44,7 @@ def taste(likes: sparse.csr_array, look: Look, common: Rows) -> Taste:
     given = likes.sum(axis=1, dtype=np.float32)[:, None]
     text: Rows = likes @ look.text
     text -= np.float32(CENTRED) * given * common
-    text = deviations(text, given * np.float32(TEXT_SPREAD))
+    deviations(text, given * np.float32(TEXT_SPREAD))
     coread: Rows = likes @ look.coread
     semantic: Rows = likes @ look.semantic if look.semantic.shape[1] else np.zeros_like(coread)
     read = _any(coread)
@@ -53,12 +53,13 @@ def taste(likes: sparse.csr_array, look: Look, common: Rows) -> Taste:
     if not some.any():
         return Taste(text, text, coread, semantic)
     if read.any():
-        coread = deviations(coread, given * np.float32(_SPREAD))
-    mixed: Rows = coread + np.float32(_TEXT) * text
+        deviations(coread, given * np.float32(_SPREAD))
+    both: Rows = np.float32(_TEXT) * text
+    both += coread
     if meant.any():
-        semantic = deviations(semantic, given * np.float32(_SPREAD))
-        mixed += np.where(read, np.float32(_MEANING), np.float32(1.0)) * semantic
-    both = deviations(mixed, some.astype(np.float32))
+        deviations(semantic, given * np.float32(_SPREAD))
+        both += np.where(read, np.float32(_MEANING), np.float32(1.0)) * semantic
+    deviations(both, some.astype(np.float32))
     both[~some[:, 0]] = text[~some[:, 0]]
     return Taste(both, text, coread, semantic)
 
@@ -68,12 +69,10 @@ def _any(rows: Rows) -> NDArray[np.bool_]:
     return np.asarray(rows.any(axis=1))[:, None]
 
 
-def deviations(values: Rows, prior: Rows) -> Rows:
-    """Return each row in standard deviations from its mean; the fewer there are, the more a prior one counts."""
+def deviations(values: Rows, prior: Rows) -> None:
+    """Put each row into standard deviations from its mean; the fewer there are, the more a prior one counts."""
     papers = values.shape[1]
-    mean = values.sum(axis=1, keepdims=True) / np.float32(papers + _PRIOR_PAPERS)
-    found: Rows = values - mean
-    spread = np.einsum("ij,ij->i", found, found)[:, None] + np.float32(_PRIOR_PAPERS) * prior**2
+    values -= values.sum(axis=1, keepdims=True) / np.float32(papers + _PRIOR_PAPERS)
+    spread = np.einsum("ij,ij->i", values, values)[:, None] + np.float32(_PRIOR_PAPERS) * prior**2
     spread = np.sqrt(spread / np.float32(papers + _PRIOR_PAPERS))
-    found *= np.divide(np.float32(1.0), spread, out=np.zeros_like(spread), where=spread > 0)
-    return found
+    values *= np.divide(np.float32(1.0), spread, out=np.zeros_like(spread), where=spread > 0)

@@ -17,6 +17,8 @@ _BREAK, _STOPPED = -1, -2
 _TITLE_WEIGHT = 2.0  # a word of the title counts as if it stood there twice
 _AT_ONCE = 2_000  # texts that are taken apart together
 _LONGEST = 40  # letters: what is longer is no word, and would fill the memory
+_LAST = 2**32 - 1  # of all terms
+_MANY_STEPS = 16
 _KNOWN_WORDS = 150_000  # spellings whose stems are kept
 _PAIR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / the golden ratio: multiplying by it spreads numbers (Knuth, 6.4)
 
@@ -47,6 +49,35 @@ class Counts:
     def rows(self) -> NDArray[np.int64]:
         """The row of each term."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+
+class Lexicon:
+    """Terms in rising order, each found in a few steps: they are spread so evenly that a number says about where.
+
+    :param terms: in rising order, each once.
+    """
+
+    def __init__(self, terms: TermIds) -> None:
+        self.terms = terms
+        bits = max(1, len(terms).bit_length())
+        self._shift = np.uint32(32 - bits)
+        heads = np.arange(2**bits, dtype=np.uint64) << np.uint64(self._shift)
+        self._starts = np.searchsorted(terms, heads.astype(np.uint32))
+        self._steps = int(np.diff(self._starts, append=len(terms)).max())
+        self._padded = np.append(terms, np.uint32(_LAST))
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def places(self, wanted: TermIds) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return where each term is, or would be, and whether it is there."""
+        if self._steps > _MANY_STEPS:  # terms that somebody has made up
+            place = np.searchsorted(self.terms, wanted)
+        else:
+            place = self._starts[wanted >> self._shift]
+            for _ in range(self._steps):
+                place += self._padded[place] < wanted
+        return place, (self._padded[place] == wanted) & (place < len(self.terms))
 
 
 def count(texts: Iterable[Text]) -> Counts:
@@ -81,8 +112,11 @@ def _count(texts: Sequence[Text]) -> Counts:
     pairs = ((first << np.uint64(32) | second) * _PAIR) >> np.uint64(32)
     terms = np.concatenate([words[single].astype(np.uint64), pairs])
     parts = np.concatenate([parts[single], parts[:-1][paired]])
-    keys, which = np.unique((parts // 2).astype(np.uint64) << np.uint64(32) | terms, return_inverse=True)
-    times = np.bincount(which, weights=np.where(parts % 2, 1.0, _TITLE_WEIGHT), minlength=len(keys))
+    told = (parts // 2).astype(np.uint64) << np.uint64(33) | terms << np.uint64(1) | (parts % 2).astype(np.uint64)
+    told.sort()  # by text, then by term; last comes where it stands, which the sum below does not ask for in order
+    keys, weights = told >> np.uint64(1), np.where(told & np.uint64(1), 1.0, _TITLE_WEIGHT)
+    first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
+    keys, times = keys[first], np.add.reduceat(weights, first)
     starts = np.searchsorted(keys, np.arange(len(texts) + 1, dtype=np.uint64) << np.uint64(32))
     return Counts(starts.astype(np.int64), keys.astype(np.uint32), times.astype(np.float32))
 

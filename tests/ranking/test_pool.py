@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from newsletter.ranking.pool import Pool
+from newsletter.ranking import pool as pools
+from newsletter.ranking.pool import Feature, Pool
 from newsletter.ranking.types import Document, Interest
 
 PAPERS = (
@@ -60,7 +61,8 @@ def test_papers_stand_hottest_first_and_then_by_id_whatever_order_they_came_in()
 
 
 def matches(pool: Pool, interest: Interest) -> NDArray[np.float64]:
-    return pool.answers([("interest", interest)])[0].matches
+    [row], answers = pool.answers([interest])
+    return answers.matches[row]
 
 
 def test_author_and_category_are_found_in_any_spelling_but_never_by_a_part() -> None:
@@ -112,3 +114,19 @@ def test_pair_of_words_counts_only_where_they_stand_side_by_side_in_one_part() -
 def test_word_that_shares_its_stem_with_a_stop_word_is_found(phrase: str) -> None:
     pool = Pool([Document(1, "How it is used between two"), Document(2, "Nothing of it")])
     assert list(pool.ids[pool.mentions(phrase)]) == [1]
+
+
+def test_answers_are_the_same_whether_or_not_there_is_room_to_keep_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Feature] = [Interest(word, (word,)) for word in ("diffusion", "proteins", "agents", "LLM", "models")]
+    asked += [("author", "Ada Example"), ("category", "cs.LG"), asked[0]]
+    rows, found = Pool(PAPERS).answers(asked)
+    monkeypatch.setattr(pools, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(pools, "_LEAST_KEPT", 3)
+    small = Pool(PAPERS)
+    for each in (asked, asked[:2], asked[2:4], asked[1:6], asked):
+        theirs, answers = small.answers(each)
+        at = [rows[asked.index(one)] for one in each]
+        assert answers.matches[theirs].tolist() == found.matches[at].tolist()
+        assert answers.holds[theirs].tolist() == found.holds[at].tolist()
+        assert [answers.held[row] for row in theirs] == [found.held[row] for row in at]
+        assert answers.many[theirs].tolist() == [len(found.held[row]) for row in at]

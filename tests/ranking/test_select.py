@@ -238,8 +238,10 @@ def test_readers_who_rated_much_are_ranked_in_parts_alike(monkeypatch: pytest.Mo
     rated = tuple(Rated(f"Graphs {n}", f"Graphs {n}\nand {WORDS[n % 10]}", 1.0) for n in range(30))
     readers = [Wish(Interests(rated=rated[n : n + 9]), 5) for n in range(12)]
     together = select(Pool(PAPERS), readers)
-    monkeypatch.setattr(selecting, "_ROWS_BYTES", 1)
-    assert select(Pool(PAPERS), readers) == together
+    for limit in ("_ROWS_BYTES", "_AT_ONCE"):
+        with monkeypatch.context() as patch:
+            patch.setattr(selecting, limit, 1)
+            assert select(Pool(PAPERS), readers) == together
 
 
 def test_a_mute_holds_to_the_end_of_the_longest_abstract() -> None:
