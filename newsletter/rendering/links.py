@@ -25,7 +25,7 @@ class Links:
         return {kind: f"{self.base_url}/c/{token}/{paper_id}/{kind}" for kind in targets}
 
     def picture(self, url: str) -> str:
-        """Return a paper's picture, if mails have any: who does not want to be counted is counted by nobody else either."""
+        """Return a paper's picture, if mails have any: who does not want to be counted is by nobody."""
         return url if self.pictures and self.tracked else ""
 
     def pixel(self, token: str) -> str:

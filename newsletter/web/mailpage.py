@@ -10,9 +10,11 @@ from newsletter.web.readers import by_mail
 router = APIRouter()
 # A mail has styles of its own and, where it shows them, pictures of papers; it runs nothing, sends nothing, and stands
 # in no frame.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'{pictures}; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; sandbox allow-popups allow-popups-to-escape-sandbox"
+)
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' https:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; sandbox allow-popups allow-popups-to-escape-sandbox",
     "cache-control": "private, no-store",
     "x-robots-tag": "noindex",
 }
@@ -30,4 +32,6 @@ def view(token: str, app: AppDep, show: ShowDep) -> HTMLResponse:
             html = reprint(session, app.identity, app.templates, delivery, person, at)
     if html is None:
         return show("no_mail.html", 410)
-    return HTMLResponse(html, headers=_HEADERS)
+    pictures = " https:" if app.settings.pictures else ""
+    policy = _POLICY.format(pictures=pictures)
+    return HTMLResponse(html, headers={"content-security-policy": policy, **_HEADERS})

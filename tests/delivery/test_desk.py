@@ -1,8 +1,9 @@
 """What each reader of one batch gets: tracked or not, daily, weekly or caught up; and a dry run prints the same."""
 
+import itertools
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -306,6 +307,35 @@ def test_a_mail_that_is_tried_again_after_the_weekly_reader_became_a_daily_one_i
     assert again[id_]["said"] != kept[id_]["said"]
     assert b"The talk of the week" in smtp.accepted[0].data
     assert b"/o/" not in smtp.accepted[0].data
+
+
+def test_no_two_mails_of_a_reader_have_the_same_subject_one_after_the_other(app: App, clock: Clock) -> None:
+    add_readers(app, 1, max_papers=1, keywords=("correction",))
+    for day in range(3):
+        at = app.now() - timedelta(hours=1)
+        add_papers(app, [record(100 + day, "Correction", abstract=f"Word {day}.", authors=[f"A {day}"], listed_at=at)])
+        open_and_queue(app)
+        mails = mails_of(app)
+        clock.forward(days=1)
+    subjects = [str(mail["subject"]) for mail in mails]
+    assert [each.partition(" (")[0] for each in subjects] == ["Correction"] * 3
+    assert all(first != second for first, second in itertools.pairwise(subjects)), subjects
+
+
+def test_what_is_trending_is_kept_clicked_and_never_named_twice(app: App, clock: Clock) -> None:
+    [id_] = add_readers(app, 1, max_papers=1, keywords=("lichens",))
+    add_papers(app, [record(200 + n, f"Lichens of island {n}", abstract=f"Place {n}.", upvotes=0) for n in range(3)])
+    named = []
+    for _ in range(2):
+        issue = open_and_queue(app)
+        mails_of(app)
+        with app.db.snapshot() as session:
+            kept = deliveries.kept_selections(session, issue.id or 0, [id_])[id_]
+        named.append([paper_id for paper_id, _ in kept["trending"]])
+        assert all(said.endswith(("upvotes", "upvote", "a day")) for _, said in kept["trending"])
+        clock.forward(days=1)
+    assert [len(each) for each in named] == [3, 3]
+    assert not set(named[0]) & set(named[1])
 
 
 def test_a_mail_about_a_change_of_address_goes_to_nobody_who_must_not_be_mailed(relayed: App, smtp: SmtpServer) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from email.message import EmailMessage
 
 import pytest
@@ -9,12 +10,13 @@ from fakes import Clock, SmtpServer
 from fastapi.testclient import TestClient
 from people import heading, link, mails, publish
 from playwright.sync_api import Page
-from samples import HOSTILE, add_papers, add_readers, mails_of, open_and_queue, paths_in, record
+from samples import HOSTILE, add_papers, add_readers, mails_of, open_and_queue, paths_in, record, text_of
 from sqlmodel import select
 from visitors import dump
 
 from newsletter import membership, pipeline, privacy, retention, steering
 from newsletter.app import App
+from newsletter.delivery.kept import store as kept_mails
 from newsletter.delivery.models import Delivery
 from newsletter.papers.textclean import clean
 from newsletter.signing import Purpose, Signer
@@ -107,6 +109,38 @@ def test_the_page_may_do_what_a_mail_may_and_stays_with_its_reader(app: App, cli
         assert allowed.pop("img-src") == "'self'"
         assert set(allowed.values()) == {"'none'"}
         assert "script-src" not in allowed, "the default: none"
+
+
+def test_the_page_has_the_papers_that_the_mail_had_no_room_for(app: App, client: TestClient) -> None:
+    [id_] = add_readers(app, 1, max_papers=50)
+    long = {"abstract": "A sentence of some length about something. " * 60, "authors": ["Ada Example"] * 9}
+    add_papers(app, [record(number, f"Work {number} " + "word " * 40, **long) for number in range(1, 61)])
+    open_and_queue(app)
+    [mail] = mails_of(app)
+    html, page = html_of(mail), client.get(path_of(mail)).text
+    left_out = 50 - html.count("<h3")
+    assert 5 < left_out < 30
+    assert re.search(rf'<a [^>]*href="https://news.example.org{path_of(mail)}"[^>]*>and {left_out} more</a>', html)
+    assert f"... and {left_out} more, on this mail's page:\r\n" in text_of(mail)
+    assert page.count("<h3") == 50
+    assert " more</a>" not in page
+    with app.db.snapshot() as session:
+        [sent] = kept_mails.sent(session, [id_], app.now() - timedelta(days=1)).values()
+    assert len(sent.papers) == 50, "what is on the page was shown: it never comes again"
+
+
+def test_pictures_are_loaded_where_the_operator_shows_any(make_app: Callable[..., App], database_url: str) -> None:
+    app = make_app(database_url, pictures=True)
+    add_readers(app, 1, prefix="counted")
+    add_readers(app, 1, prefix="not", tracking=False)
+    add_papers(app, [record(1, picture_url="https://pictures.example.org/1.png"), record(2)])
+    open_and_queue(app)
+    pictures = {str(mail["to"]): html_of(mail).count('src="https://pictures') for mail in mails_of(app)}
+    assert pictures == {"counted0@example.org": 1, "not0@example.org": 0}
+    mail = next(each for each in mails_of(app) if "counted" in str(each["to"]))
+    answer = TestClient(create_web(app)).get(path_of(mail))
+    assert answer.text == html_of(mail)
+    assert "img-src 'self' https:;" in answer.headers["content-security-policy"]
 
 
 def test_looking_changes_nothing(app: App, client: TestClient) -> None:
