@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from newsletter.errors import SettingsError
-from newsletter.rendering.overrides import check, own_files
+from newsletter.rendering.limits import Sandbox
+from newsletter.rendering.overrides import check, check_tags, parsed, read
+from newsletter.rendering.places import Place, source_place, template_place, with_lines
 
 _MARKER = "email/digest/body.mjml"
 # Only whitespace between tags goes: inside text it may separate words.
@@ -36,7 +37,7 @@ class Content:
 
 
 # Comments to an HTML parser, so that MJML leaves them alone. Sandboxed: an operator's template sees what it is given.
-_HTML = ImmutableSandboxedEnvironment(
+_HTML = Sandbox(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     block_start_string="<!--%",
@@ -78,13 +79,10 @@ class Templates:
     """
 
     def __init__(self, own: Path | None = None) -> None:
-        shipped = _shipped()
-        self.folders = (own, shipped) if own else (shipped,)
+        self.folders = template_folders(own)
         self._mails: dict[str, MailTemplate] = {}
         if own:
-            check(own, shipped, _HTML, self._plain)
-            for mail in {name.split("/")[1] for name in own_files(own) if re.match("email/[^_]", name)}:
-                self.mail(mail)
+            check(own, self.folders[-1], _HTML, self._plain)
 
     def mail(self, name: str) -> MailTemplate:
         """Return a mail's compiled trio.
@@ -93,32 +91,51 @@ class Templates:
         """
         if name not in self._mails:
             self._mails[name] = MailTemplate(
-                subject=self._plain.from_string(self._read(f"email/{name}/subject.txt")),
-                text=self._plain.from_string(self._read(f"email/{name}/body.txt")),
-                html=_html_template(self._compiled(f"email/{name}/body.mjml")),
+                subject=self._text(f"email/{name}/subject.txt"),
+                text=self._text(f"email/{name}/body.txt"),
+                html=self._html(f"email/{name}/body.mjml"),
             )
         return self._mails[name]
 
+    def place(self, exc: BaseException) -> Place | None:
+        """Return the file and line of a template that an exception came out of, if it came out of one."""
+        found = template_place(exc)
+        if found is None or found.path.suffix != ".mjml":
+            return found
+        name = str(found.path.relative_to(next(each for each in self.folders if found.path.is_relative_to(each))))
+        html = with_lines(self._compiled(name))
+        return source_place(html, found, {path: read(path) for path in self._parts(name)})
+
+    def _text(self, name: str) -> jinja2.Template:
+        path = self._path(name)
+        parsed(self._plain, path)
+        return _template(self._plain, read(path), path)
+
+    def _html(self, name: str) -> jinja2.Template:
+        for path in self._parts(name):
+            parsed(_HTML, path)
+            check_tags(path)
+        return _html_template(with_lines(self._compiled(name)), self._path(name))
+
     def _compiled(self, name: str) -> str:
-        source = _INCLUDE.sub(lambda match: self._read(f"email/{match[1]}"), self._read(name))
+        path = self._path(name)
+        source = _INCLUDE.sub(lambda match: read(self._path(f"email/{match[1]}")), read(path))
         try:
             return compile_mjml(source)
         except Exception as exc:  # the compiler's errors have no common kind
-            raise SettingsError(f"{self._path(name)}: no MJML: {type(exc).__name__}: {exc}") from exc
+            raise SettingsError(f"{path}: no MJML: {type(exc).__name__}: {exc}") from exc
+
+    def _parts(self, name: str) -> list[Path]:
+        """Return the files that a body is made of."""
+        path = self._path(name)
+        return [path, *(self._path(f"email/{each}") for each in _INCLUDE.findall(read(path)))]
 
     def _path(self, name: str) -> Path:
         return next((each / name for each in self.folders if (each / name).is_file()), self.folders[-1] / name)
 
-    def _read(self, name: str) -> str:
-        path = self._path(name)
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError(f"{path} cannot be read: {exc}") from exc
-
     @cached_property
     def _plain(self) -> jinja2.Environment:
-        return ImmutableSandboxedEnvironment(
+        return Sandbox(
             autoescape=False,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -127,16 +144,26 @@ class Templates:
         )
 
 
-def _shipped() -> Path:
-    """Return the templates of a checkout, or those inside the installed package."""
+def template_folders(own: Path | None) -> tuple[Path, ...]:
+    """Return where templates are looked for: an operator's folder, then those of a checkout or inside the package."""
     package = Path(__file__).resolve().parent.parent
     places = package.parent / "templates", package / "_templates"
-    return next(place for place in places if (place / _MARKER).is_file())
+    shipped = next(place for place in places if (place / _MARKER).is_file())
+    return (own, shipped) if own else (shipped,)
 
 
 @lru_cache(maxsize=64)
-def _html_template(html: str) -> jinja2.Template:
-    return _HTML.from_string(html)
+def _html_template(html: str, path: Path) -> jinja2.Template:
+    return _template(_HTML, html, path)
+
+
+def _template(environment: jinja2.Environment, text: str, path: Path) -> jinja2.Template:
+    """Return a compiled template whose errors know its file."""
+    try:
+        code = environment.compile(text, path.name, str(path))
+    except (jinja2.TemplateSyntaxError, RecursionError, SyntaxError) as exc:  # what `parsed` does not find
+        raise SettingsError(f"{path}: {exc}") from exc
+    return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
 
 @lru_cache(maxsize=64)
