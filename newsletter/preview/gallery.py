@@ -9,6 +9,7 @@ from threading import Lock
 from newsletter.app import App
 from newsletter.delivery.models import Mail
 from newsletter.preview.shown import Shown, show
+from newsletter.rendering.overrides import own_files
 from newsletter.rendering.templates import template_folders
 from newsletter.rendering.trial import Trial
 from newsletter.specimens import prepare, tried
@@ -48,7 +49,7 @@ class Gallery:
         """Return what is another text as soon as a template is saved, made or removed."""
         found = hashlib.sha256()
         for folder in self._folders:
-            for path in sorted(folder.rglob("*")):
+            for path in (folder / name for name in own_files(folder)):
                 found.update(f"{path}\0{_stamp(path)}\0".encode("utf-8", "surrogateescape"))
         return found.hexdigest()[:16]
 

@@ -50,9 +50,11 @@ class Trial:
     """A process that loads what it needs and then waits to be asked, once.
 
     :param module: what it runs: a module that calls `answer`.
+    :param wall_seconds: how long it may take for each thing, with all that it waits for.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, wall_seconds: float = _WALL_SECONDS) -> None:
+        self._wall_seconds = wall_seconds
         self._process = subprocess.Popen(  # noqa: S603  a module of ours
             [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -85,7 +87,7 @@ class Trial:
             stdin.write(pickle.dumps((order, tuple(names))))
             stdin.close()
         for name in names:
-            timer = Timer(_WALL_SECONDS, self._process.kill)
+            timer = Timer(self._wall_seconds, self._process.kill)
             timer.start()
             line = stdout.readline(_MAX_LINE)
             timer.cancel()
@@ -93,8 +95,7 @@ class Trial:
                 self._process.kill()
                 yield Tried(name, error=_last_words(self._process.wait()))
                 return
-            # Strings and numbers, never a pickle: who answers has run what is being tried.
-            yield Tried(**json.loads(line))
+            yield _read(name, line)
 
 
 def try_all(module: str, order: object, names: Sequence[str], begun: Trial | None = None) -> Iterator[Tried]:
@@ -123,18 +124,30 @@ def answer(make: Callable[[Any, str], Any], place: Callable[[Any, BaseException]
     order, names = pickle.loads(asked)  # noqa: S301  from the process that started this one, over its own pipe
     _confine(len(names))
     for name in names:
+        made, error = None, ""
         try:
             with _limited():
-                tried = {"name": name, "made": make(order, name)}
+                made = make(order, name)
         except OverTimeError as exc:
-            tried = {"name": name, "error": _said(place(order, exc), f"takes more than {CPU_SECONDS} s of processor")}
-        except (MemoryError, RecursionError) as exc:
-            what = f"more than {MEMORY_BYTES >> 20} MiB" if isinstance(exc, MemoryError) else "calls itself too often"
-            tried = {"name": name, "error": _said(place(order, exc), f"takes {what}".replace("takes calls", "calls"))}
+            error = _said(place(order, exc), f"takes more than {CPU_SECONDS} s of processor time")
+        except MemoryError as exc:
+            error = _said(place(order, exc), f"takes more than {MEMORY_BYTES >> 20} MiB of memory")
+        except RecursionError as exc:
+            error = _said(place(order, exc), "calls itself too often")
         except NewsletterError as exc:
-            tried = {"name": name, "error": str(exc)}
+            error = str(exc)
+        tried = {"made": made, "error": error}
         sys.stdout.buffer.write(json.dumps(tried).encode() + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _read(name: str, line: bytes) -> Tried:
+    """Return an answer: strings and numbers, never a pickle, since who answers has run what is being tried."""
+    try:
+        told = json.loads(line)
+        return Tried(name, told["made"], str(told["error"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Tried(name, error="the process that tried the templates answered nonsense")
 
 
 def _said(place: str, what: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from newsletter.delivery.models import Mail
+from newsletter.errors import NewsletterError
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.trial import answer
 from newsletter.specimens.proofs import Order, proofs
@@ -24,8 +25,11 @@ def _make(asked: _Asked, name: str) -> list[dict[str, Any]]:
 
 
 def _place(asked: _Asked, exc: BaseException) -> str:
-    """Return where in a template an exception came from, as long as the templates can be read at all."""
-    return str(_templates(asked[1]).place(exc) or "")
+    """Return where in a template an exception came from; nothing where the templates cannot even be read."""
+    try:
+        return str(_templates(asked[1]).place(exc) or "")
+    except NewsletterError:
+        return ""
 
 
 if __name__ == "__main__":

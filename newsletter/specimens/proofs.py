@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import jinja2
-
 from newsletter.delivery.desk import Identity, Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.models import Mail
 from newsletter.delivery.printing import address_digest, address_notice
 from newsletter.delivery.transports import Outgoing
-from newsletter.errors import InputError
+from newsletter.errors import InputError, NewsletterError
 from newsletter.issues.compose import Edition, Reader, Selection, Span
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
@@ -127,8 +125,9 @@ def proofs(order: Order, templates: Templates, mail: Mail) -> Iterator[Proof]:
     """
     try:
         yield from _digests(order, templates, mail) if mail in SPANS else _notices(order, templates, mail)
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as exc:
-        # whatever a template makes of values
+    except (NewsletterError, MemoryError, RecursionError):
+        raise
+    except Exception as exc:  # whatever a template makes of values
         place = templates.place(exc) or f"the templates of {mail}"
         raise InputError(f"{place}: {' '.join(str(exc).split()) or type(exc).__name__}") from exc
 

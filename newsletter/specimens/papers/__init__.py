@@ -67,7 +67,7 @@ def _hostile(number: int) -> bytes:
         categories=names,
         keywords=names,
         upvotes=number,
-        url=f"https://example.org/{number}?a=1&b=%22onclick=alert(1)&c=<script>" if number % 3 == 0 else abstract,
+        url=f"https://example.org/{number}?a=1&b=%22onclick=alert(1)&c=%3Cscript%3E" if number % 3 == 0 else abstract,
         code_url=f"https://example.org/code/{number}?javascript:alert(1)",
         project_url=title,
     )
