@@ -25,7 +25,8 @@ The map, upwards: it is the life of a paper.
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
 ``publishing``        what anybody may read: past issues and their hottest papers
 ``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy, learn
-``rehearsal``         the story minus its last step; ``specimens``, each mail for a reader whom there is not
+``rehearsal``         the story minus its last step; ``specimens``, each mail for readers whom there are not
+``preview``           specimens in a browser, for who writes templates
 ``web`` ``cli``       how readers and admins reach it; ``worker``, beside this package, runs it on a schedule
 ====================  =============================================================================
 

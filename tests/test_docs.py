@@ -56,7 +56,7 @@ def test_every_mail_is_a_folder_of_three_files() -> None:
 
 def test_help_lists_the_commands_and_each_has_help_of_its_own(command: Command) -> None:
     wanted = {"demo", "init", "run", "serve", "worker", "scheduler", "pull", "subscribers", "send", "status", "issues"}
-    wanted |= {"deliveries", "dkim", "evaluate", "explain", "lint"}
+    wanted |= {"deliveries", "dkim", "evaluate", "explain", "lint", "preview"}
     assert set(get_command(cli).commands) == wanted  # type: ignore[attr-defined]
     shown = command("--help")
     assert shown.returncode == 0

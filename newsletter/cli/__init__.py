@@ -15,6 +15,7 @@ from newsletter.cli import (
     explain,
     issues,
     lint,
+    preview,
     pull,
     send,
     serve,
@@ -32,7 +33,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # an error is plain lines, not a box, also in a log file
 )
-for room in (demo, setup, pull, send, status, explain, dkim, lint, serve):
+for room in (demo, setup, pull, send, status, explain, dkim, lint, preview, serve):
     room.register(cli)
 for name, group in (
     ("subscribers", subscribers),

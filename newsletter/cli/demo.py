@@ -42,7 +42,7 @@ def demo(
         "tracking": "aggregate" if serve else "off",
         "log_level": "WARNING",
     }
-    with open_app(schema=False, **overrides) as app:
+    with open_app(schema=False, mails=True, **overrides) as app:
         _run(app, folder)
         if serve:
             from newsletter.cli.serve import serve_web

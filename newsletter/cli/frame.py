@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -19,11 +20,14 @@ LOOK = 3  # finished, with something to look at
 
 
 @contextmanager
-def open_app(*, schema: bool = True, service: bool = False, **overrides: object) -> "Iterator[App]":
+def open_app(
+    *, schema: bool = True, service: bool = False, mails: bool = False, **overrides: object
+) -> "Iterator[App]":
     """Yield the application that the settings describe.
 
     :param schema: whether the tables must be there already.
     :param service: whether this process runs on; a command says itself what happened, and logs only failures.
+    :param mails: whether a command prints mails, as every service may: an operator's templates are tried before.
     :raises NewsletterError: a setting is wrong, or the tables are missing or of another version.
     """
     from newsletter import logs, settings
@@ -42,10 +46,23 @@ def open_app(*, schema: bool = True, service: bool = False, **overrides: object)
     try:
         if schema:
             check_schema(app.db)
+        if loaded.templates_dir and (service or mails):
+            from newsletter.specimens import check_templates
+
+            check_templates(app)
         keep_what_is_loaded()
         yield app
     finally:
         app.close()
+
+
+@contextmanager
+def open_preview() -> "Iterator[tuple[App, Path | None]]":
+    """Yield an application that knows our own templates only, and the folder of the operator's, good or not."""
+    from newsletter import settings
+
+    with open_app(schema=False, templates_dir=None) as app:
+        yield app, settings.load().templates_dir
 
 
 def settings_embedder() -> "Embedder | None":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from newsletter.app import App
     from newsletter.delivery.lint import Verdict
+    from newsletter.delivery.models import Mail
     from newsletter.specimens import Specimen
 
 
@@ -49,13 +50,30 @@ def lint(
 
 def _specimens(app: "App", names: "Sequence[str]") -> "Iterator[Specimen]":
     from newsletter.delivery.models import Mail
-    from newsletter.specimens import Specimen, specimens
+    from newsletter.specimens import Specimen
 
-    for name in names or list(Mail):
+    named = list(names or Mail)
+    printed = _printed(app, [Mail(each) for each in dict.fromkeys(named) if each in set(Mail)])
+    for name in named:
         if name in set(Mail):
-            yield from specimens(app, Mail(name))
+            yield from printed[Mail(name)]
         else:
             yield Specimen(name, _read(name), app.about())
+
+
+def _printed(app: "App", mails: "Sequence[Mail]") -> "dict[Mail, list[Specimen]]":
+    """Return the forms of mails; an operator's templates are rendered under limits."""
+    from newsletter.specimens import specimens, tried
+
+    own = app.settings.templates_dir
+    if own is None:
+        return {mail: list(specimens(app, mail)) for mail in mails}
+    found: dict[Mail, list[Specimen]] = {}
+    for mail, forms in tried(app, own, mails):
+        if isinstance(forms, str):
+            raise InputError(forms)
+        found[mail] = forms
+    return found
 
 
 def _read(name: str) -> bytes:

@@ -40,7 +40,7 @@ def send(
 ) -> None:
     """Open the day's issue, queue who is due, and deliver until nothing is left to do now."""
     overrides: dict[str, Any] = {"outbox_dir": out} if out and not dry_run else {}
-    with open_app(**overrides) as app:
+    with open_app(mails=True, **overrides) as app:
         if out and not dry_run and app.settings.relays:
             fail("--out goes with --dry-run where NEWSLETTER_SMTP_URL is set")
         which = day or app.now().astimezone(UTC).date()

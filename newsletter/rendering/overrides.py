@@ -7,13 +7,13 @@ from xml.etree import ElementTree as ET
 
 import jinja2
 from jinja2 import meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from newsletter.errors import SettingsError
+from newsletter.rendering.limits import Sandbox
 
 _ENTITY = re.compile(r"&#?[a-zA-Z0-9]+;|<!DOCTYPE[^>]*>")
 _LEFT_BESIDE = re.compile(r"^\.|~$|\.(swp|bak)$")
-_PAGES = ImmutableSandboxedEnvironment(autoescape=True, extensions=["jinja2.ext.i18n"])
+_PAGES = Sandbox(autoescape=True, extensions=["jinja2.ext.i18n"])
 
 
 def own_files(own: Path) -> list[str]:
@@ -38,20 +38,41 @@ def check(own: Path, shipped: Path, html: jinja2.Environment, plain: jinja2.Envi
             hint = f"; did you mean {near[0]}?" if near else ""
             raise SettingsError(f"NEWSLETTER_TEMPLATES_DIR: {own / name} takes the place of no template{hint}")
         environment = _PAGES if name.startswith("web/") else html if name.endswith(".mjml") else plain
-        tree = _parsed(environment, own / name)
+        tree = parsed(environment, own / name)
         if name.startswith("email/"):
             _check_names(own / name, tree, _names(shipped, name, html, plain))
         if name.endswith(".mjml"):
-            _check_tags(own / name)
+            check_tags(own / name)
 
 
-def _parsed(environment: jinja2.Environment, path: Path) -> nodes.Template:
+def read(path: Path) -> str:
+    """Return a template's text.
+
+    :raises SettingsError: it cannot be read.
+    """
     try:
-        return environment.parse(path.read_text(encoding="utf-8"), path.name, str(path))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"{path} cannot be read: {exc}") from exc
+
+
+def parsed(environment: jinja2.Environment, path: Path) -> nodes.Template:
+    """Return a template's statements.
+
+    :raises SettingsError: naming the file, and the line that makes no sense, or uses a filter that there is not.
+    """
+    text = read(path)
+    try:
+        tree = environment.parse(text, path.name, str(path))
     except jinja2.TemplateSyntaxError as exc:
         raise SettingsError(f"{path}, line {exc.lineno}: {exc.message}") from exc
+    except RecursionError:
+        raise SettingsError(f"{path}: statements inside one another, too deep to be read") from None
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        kind, known = ("filter", environment.filters) if isinstance(node, nodes.Filter) else ("test", environment.tests)
+        if node.name not in known:
+            raise SettingsError(f"{path}, line {node.lineno}: there is no {kind} {node.name}")
+    return tree
 
 
 def _names(shipped: Path, name: str, html: jinja2.Environment, plain: jinja2.Environment) -> set[str]:
@@ -61,7 +82,7 @@ def _names(shipped: Path, name: str, html: jinja2.Environment, plain: jinja2.Env
     places = (folder, shipped / "email/_partials") if of_one else (shipped / "email",)
     found = {"subject"}
     for each in (file for place in places for file in place.rglob("*") if file.is_file()):
-        found |= meta.find_undeclared_variables(_parsed(html if each.suffix == ".mjml" else plain, each))
+        found |= meta.find_undeclared_variables(parsed(html if each.suffix == ".mjml" else plain, each))
     return found
 
 
@@ -74,9 +95,12 @@ def _check_names(path: Path, tree: nodes.Template, known: set[str]) -> None:
         raise SettingsError(f"{path}: a mail's template takes no other one: {other}")
 
 
-def _check_tags(path: Path) -> None:
-    """Say where tags do not match: the compiler would leave something out, and say nothing."""
+def check_tags(path: Path) -> None:
+    """Say where tags do not match: the compiler would leave something out, and say nothing.
+
+    :raises SettingsError: naming the file and line.
+    """
     try:
-        ET.fromstring(f"<file>{_ENTITY.sub('', path.read_text(encoding='utf-8'))}</file>")  # noqa: S314  no entities left
+        ET.fromstring(f"<file>{_ENTITY.sub('', read(path))}</file>")  # noqa: S314  no entities left
     except ET.ParseError as exc:
         raise SettingsError(f"{path}, line {exc.position[0]}: {exc}") from exc

@@ -8,24 +8,33 @@ replaced by that file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from newsletter.errors import SettingsError
-from newsletter.rendering.overrides import check, own_files
+from newsletter.rendering.limits import Sandbox
+from newsletter.rendering.overrides import check, check_tags, parsed, read
+from newsletter.rendering.places import Place, source_place, template_place, with_lines
 
 _MARKER = "email/digest/body.mjml"
 # Only whitespace between tags goes: inside text it may separate words.
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s*\n\s*(?=<)")
 _INDENT = re.compile(r"\n[ \t]+")
 _INCLUDE = re.compile(r'<mj-include path="\./(_partials/[a-z_]+\.(?:mjml|txt))" />\n?')
-_DEEPEST = 3  # a part may hold parts, but none itself
+_DEEPEST = 5  # parts in parts
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a template, and where it stands."""
+
+    place: Place
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class Content:
 
 
 # Comments to an HTML parser, so that MJML leaves them alone. Sandboxed: an operator's template sees what it is given.
-_HTML = ImmutableSandboxedEnvironment(
+_HTML = Sandbox(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     block_start_string="<!--%",
@@ -80,13 +89,10 @@ class Templates:
     """
 
     def __init__(self, own: Path | None = None) -> None:
-        shipped = _shipped()
-        self.folders = (own, shipped) if own else (shipped,)
+        self.folders = template_folders(own)
         self._mails: dict[str, MailTemplate] = {}
         if own:
-            check(own, shipped, _HTML, self._plain)
-            for mail in {name.split("/")[1] for name in own_files(own) if re.match("email/[^_]", name)}:
-                self.mail(mail)
+            check(own, self.folders[-1], _HTML, self._plain)
 
     def mail(self, name: str) -> MailTemplate:
         """Return a mail's compiled trio.
@@ -95,38 +101,66 @@ class Templates:
         """
         if name not in self._mails:
             self._mails[name] = MailTemplate(
-                subject=self._plain.from_string(self._read(f"email/{name}/subject.txt")),
-                text=self._plain.from_string(self._whole(f"email/{name}/body.txt")),
-                html=_html_template(self._compiled(f"email/{name}/body.mjml")),
+                subject=self._text(f"email/{name}/subject.txt"),
+                text=self._text(f"email/{name}/body.txt"),
+                html=self._html(f"email/{name}/body.mjml"),
             )
         return self._mails[name]
 
+    def place(self, exc: BaseException) -> Place | None:
+        """Return the file and line of a template that an exception came out of, if it came out of one."""
+        found = template_place(exc)
+        if found is None:
+            return None
+        name = str(found.path.relative_to(next(each for each in self.folders if found.path.is_relative_to(each))))
+        lines = self._lines(name)
+        if found.path.suffix == ".mjml":
+            return source_place(with_lines(self._compiled(name)), found, _files(lines))
+        return lines[found.line - 1].place if 0 < found.line <= len(lines) else found
+
+    def _text(self, name: str) -> jinja2.Template:
+        lines = self._lines(name)
+        for path in _files(lines):
+            parsed(self._plain, path)
+        return _template(self._plain, "".join(line.text for line in lines), self._path(name))
+
+    def _html(self, name: str) -> jinja2.Template:
+        for path in _files(self._lines(name)):
+            parsed(_HTML, path)
+            check_tags(path)
+        return _html_template(with_lines(self._compiled(name)), self._path(name))
+
     def _compiled(self, name: str) -> str:
+        source = "".join(line.text for line in self._lines(name))
         try:
-            return compile_mjml(self._whole(name))
+            return compile_mjml(source)
         except Exception as exc:  # the compiler's errors have no common kind
             raise SettingsError(f"{self._path(name)}: no MJML: {type(exc).__name__}: {exc}") from exc
 
-    def _whole(self, name: str) -> str:
-        """Return a template with its parts in it."""
-        source = self._read(name)
-        for _ in range(_DEEPEST):
-            source = _INCLUDE.sub(lambda match: self._read(f"email/{match[1]}"), source)
-        return source
+    def _lines(self, name: str, deep: int = 0) -> list[Line]:
+        """Return a template's lines, with those of its parts where these stand.
+
+        :raises SettingsError: a file that cannot be read, or parts that hold one another.
+        """
+        path = self._path(name)
+        if deep > _DEEPEST:
+            raise SettingsError(f"{path}: parts inside one another, too deep to be read")
+        found: list[Line] = []
+        for number, text in enumerate(read(path).splitlines(keepends=True), start=1):
+            own, *others = _INCLUDE.split(text)
+            if own.strip() or not others:
+                found.append(Line(Place(path, number), own))
+            for part, rest in zip(others[::2], others[1::2], strict=True):
+                found += self._lines(f"email/{part}", deep + 1)
+                found += [Line(Place(path, number), rest)] if rest.strip() else []
+        return found
 
     def _path(self, name: str) -> Path:
         return next((each / name for each in self.folders if (each / name).is_file()), self.folders[-1] / name)
 
-    def _read(self, name: str) -> str:
-        path = self._path(name)
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError(f"{path} cannot be read: {exc}") from exc
-
     @cached_property
     def _plain(self) -> jinja2.Environment:
-        return ImmutableSandboxedEnvironment(
+        return Sandbox(
             autoescape=False,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -135,16 +169,31 @@ class Templates:
         )
 
 
-def _shipped() -> Path:
-    """Return the templates of a checkout, or those inside the installed package."""
+def _files(lines: Sequence[Line]) -> dict[Path, str]:
+    """Return the files that lines come from, with their texts."""
+    return {path: read(path) for path in dict.fromkeys(line.place.path for line in lines)}
+
+
+def template_folders(own: Path | None) -> tuple[Path, ...]:
+    """Return where templates are looked for: an operator's folder, then those of a checkout or inside the package."""
     package = Path(__file__).resolve().parent.parent
     places = package.parent / "templates", package / "_templates"
-    return next(place for place in places if (place / _MARKER).is_file())
+    shipped = next(place for place in places if (place / _MARKER).is_file())
+    return (own, shipped) if own else (shipped,)
 
 
 @lru_cache(maxsize=64)
-def _html_template(html: str) -> jinja2.Template:
-    return _HTML.from_string(html)
+def _html_template(html: str, path: Path) -> jinja2.Template:
+    return _template(_HTML, html, path)
+
+
+def _template(environment: jinja2.Environment, text: str, path: Path) -> jinja2.Template:
+    """Return a compiled template whose errors know its file."""
+    try:
+        code = environment.compile(text, path.name, str(path))
+    except (jinja2.TemplateSyntaxError, RecursionError, SyntaxError) as exc:  # what `parsed` does not find
+        raise SettingsError(f"{path}: {exc}") from exc
+    return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
 
 @lru_cache(maxsize=64)

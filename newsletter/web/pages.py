@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
 from newsletter.rendering.letterhead import Letterhead
+from newsletter.rendering.limits import Sandbox
 from newsletter.subscribers.preferences import LANGUAGES
 from newsletter.web import languages, zones
 
@@ -68,7 +68,7 @@ _COMPILED = _Compiled()
 
 def environment_in(folders: Sequence[Path], language: str) -> jinja2.Environment:
     """Return what reads templates in `language`: of two folders that hold the same one the first one's."""
-    environment = ImmutableSandboxedEnvironment(
+    environment = Sandbox(
         loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 from fakes import Clock, SmtpServer
+from fastapi import FastAPI
 from playwright.sync_api import Page, expect
 from samples import add_papers, open_and_queue, record
 
@@ -50,7 +51,14 @@ class Server(uvicorn.Server):
 @contextmanager
 def serving(app: App, port: int) -> Iterator[None]:
     """Serve an app's pages until the block ends."""
-    server = Server(uvicorn.Config(create_web(app), host="127.0.0.1", port=port, log_config=None, access_log=False))
+    with listening(create_web(app), port):
+        yield
+
+
+@contextmanager
+def listening(web: FastAPI, port: int) -> Iterator[None]:
+    """Serve pages until the block ends."""
+    server = Server(uvicorn.Config(web, host="127.0.0.1", port=port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.ready.wait(20)
