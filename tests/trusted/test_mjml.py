@@ -13,7 +13,7 @@ from judges import ask_node
 from newsletter.delivery.models import Mail
 from newsletter.rendering.templates import compile_mjml
 
-pytestmark = [pytest.mark.trusted, pytest.mark.xdist_group("mjml")]
+pytestmark = pytest.mark.trusted
 _FOLDER = ROOT / "templates/email"
 _INCLUDE = re.compile(r'<mj-include path="\./(.+?)" />')
 _CONDITIONAL = re.compile(r"(\[if [^]]+\]>)(.*?)(<!\[endif\])?", re.DOTALL)
@@ -89,14 +89,18 @@ def _is_known(ours: Piece, npms: Piece) -> bool:
     return ours[0] == npms[0] and rest(ours[1]) == rest(npms[1])
 
 
+def whole(mail: Mail) -> str:
+    """Return a mail's template with its parts, and theirs, in it."""
+    source = f'<mj-include path="./{mail}/body.mjml" />'
+    while _INCLUDE.search(source):
+        source = _INCLUDE.sub(lambda found: (_FOLDER / found[1]).read_text(encoding="utf-8"), source)
+    return source
+
+
 @pytest.fixture(scope="module")
 def sources() -> dict[str, str]:
-    """Our templates with what they include, by mail."""
-    texts = {mail: (_FOLDER / mail / "body.mjml").read_text(encoding="utf-8") for mail in Mail}
-    return {
-        mail: _INCLUDE.sub(lambda found: (_FOLDER / found[1]).read_text(encoding="utf-8"), text)
-        for mail, text in texts.items()
-    }
+    """Our templates, by mail."""
+    return {mail: whole(mail) for mail in Mail}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from judges import program
 
 from newsletter.delivery.models import Mail
 
-pytestmark = [pytest.mark.trusted, pytest.mark.xdist_group("rspamd")]
+pytestmark = pytest.mark.trusted
 _LIMIT = 3.0  # it delays a mail from 4 points on, and marks it from 6 on
 _STOCK = Path("/etc/rspamd/rspamd.conf")
 _SUFFIXES = Path("/usr/share/rspamd/effective_tld_names.dat")
@@ -118,11 +118,11 @@ def test_rspamd_is_far_from_calling_a_mail_spam(
 
 
 def test_rspamd_knows_spam(rspamd: str, every_form: list[Arrived]) -> None:
-    ham = every_form[0]
+    ham = min(every_form, key=lambda each: len(each.raw))  # it looks for the test pattern in short mails alone
     nameless = altered(altered(ham, rb"Message-ID: .*?\r\n", b""), rb"\r\nDate: .*?\r\n", b"\r\n")
     gtube = altered(ham, rb"quoted-printable\r\n\r\n", b"quoted-printable\r\n\r\n" + _GTUBE + b"\r\n")
     assert judge(rspamd, nameless).score >= _LIMIT
-    assert "GTUBE" in judge(rspamd, gtube).symbols
+    assert judge(rspamd, gtube).score >= 15
     # It looks into parts and along the way, and asks nobody.
     symbols = judge(rspamd, ham).symbols
     assert "MIME_GOOD" in symbols

@@ -13,7 +13,7 @@ from judges import program
 
 from newsletter.delivery.models import Mail
 
-pytestmark = [pytest.mark.trusted, pytest.mark.xdist_group("spamassassin")]
+pytestmark = pytest.mark.trusted
 _LIMIT = 0.0  # where others speak of spam from 5 points on
 _RULES = "/usr/share/spamassassin"  # those of the package, whatever this machine has fetched since
 _SETTINGS = ("use_bayes 0", "fold_headers 0", "add_header all Judged _SCORE_ _TESTSSCORES(;)_")
