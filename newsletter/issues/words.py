@@ -1,5 +1,6 @@
 """What a mail says about itself, in words. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,7 @@ _NAMED = 3  # interests named in the opening line
 _RISING = 5  # upvotes a day that are worth a word
 _LIKED = 60  # characters of a liked title in a reason
 _LIKE = "like "
+_TURNS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _DAY_NAMES = dict(
     zip(Weekday, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True)
 )
@@ -82,10 +84,10 @@ def reason(pick: Pick, talk: str) -> str:
 def _because(talk: str, matched: tuple[str, ...], like: Likened) -> str:
     why = []
     if matched:
-        why.append("matches " + " and ".join(f"“{label}”" for label in matched[:2]))
+        why.append("matches " + " and ".join(f"“{_apart(label)}”" for label in matched[:2]))
     if like.title is not None:
         title, did = clean(bare(like.title), _LIKED), "looked at" if like.clicked else "liked"
-        why.append(f"{_LIKE}“{title}”, which you {did}" if title else f"{_LIKE}a paper that you {did}")
+        why.append(f"{_LIKE}“{_apart(title)}”, which you {did}" if title else f"{_LIKE}a paper that you {did}")
     if not why:
         return f"trending, {talk}" if talk else "new"
     return ", ".join([*why, talk] if talk else why)
@@ -103,10 +105,18 @@ def _ranked_by(preferences: Preferences, selection: Selection) -> str:
     names = interest_names(preferences) or (key_phrases(preferences.about) if preferences.about else ())
     if names:
         more = len(names) - _NAMED
-        return f"for {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
+        return f"for {', '.join(map(_apart, names[:_NAMED]))}" + (f" and {more} more" if more > 0 else "")
     # who named nothing has no reason "matches", in which their own words could look like this
     liked = any(pick.reason.startswith(_LIKE) for pick in selection.picks)
     return "by what you liked" if liked else "by what is trending"
+
+
+def _apart(text: str) -> str:
+    """Return a reader's words so that those written from right to left do not turn what stands around them.
+
+    In an isolate (Unicode Standard Annex 9, section 2.4), which is put in only where there is something to isolate.
+    """
+    return f"\u2068{text}\u2069" if _TURNS.search(text) else text
 
 
 def why(preferences: Preferences) -> str:

@@ -311,7 +311,12 @@ MUTATIONS: dict[str, Mutation | tuple[Mutation, ...]] = {
         Mutation(html=inside("<!--% endfor %-->")),
         Mutation(head=put("Subject", "{{ digest.subject }}")),
     ),
-    "parts.direction": (Mutation(text=swap("new", "\u202enew")), Mutation(html=inside("<p>\u2066turned</p>"))),
+    "parts.direction": (
+        Mutation(text=swap("new", "\u202enew")),
+        Mutation(html=inside("<p>\u2066turned</p>")),
+        Mutation(html=inside("<p>\u2068never ends</p>")),
+        Mutation(html=inside("<p>\u2068inside \u202e it\u2069</p>")),
+    ),
     "parts.postal": (Mutation(text=swap(POSTAL, "")), Mutation(html=swap(POSTAL, ""))),
     "parts.address": tuple(
         Mutation(html=inside(_LINK.format(url)), text=lambda text, url=url: f"{text}\n{url}")  # type: ignore[misc]

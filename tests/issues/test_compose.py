@@ -87,6 +87,14 @@ def test_a_subject_is_never_the_one_of_the_mail_before() -> None:
     assert alone.subject == "Correction (5 August)"
 
 
+def test_words_from_right_to_left_turn_nothing_around_them() -> None:
+    of = edition([record(1, "About البروتينات", upvotes=90)])
+    made = digest(of, keywords=("البروتينات", "graphs"))
+    assert made.picks[0].reason == "matches “\u2068البروتينات\u2069”, 90 upvotes"
+    assert made.opening.endswith("ranked for \u2068البروتينات\u2069, graphs")
+    assert "\u2068" not in digest(of, keywords=("graphs", "é漢字")).opening
+
+
 def picked(*sections: str) -> tuple[DigestPick, ...]:
     return tuple(DigestPick(number, 0.5, "new", None, section) for number, section in enumerate(sections, 1))
 

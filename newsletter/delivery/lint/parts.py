@@ -21,6 +21,9 @@ _LEFTOVER_IN_HTML = re.compile(rf"{_LEFTOVER.pattern}|<!--[%#]|<mj-")
 _WORD = re.compile(r"\w+")
 _AS_MANY = 0.6  # a letter says in fewer words what a page with buttons says
 
+# keeps what is written from right to left to itself: it turns nothing, as long as it ends
+_ISOLATED = re.compile("\u2068[^\u202a-\u202e\u2066-\u2069\n]*\u2069")
+
 
 @RULES.rule("alternative", "the mail is multipart/alternative: text first, then HTML, and nothing else")
 def _alternative(mail: Opened) -> Iterator[str]:
@@ -110,7 +113,7 @@ def _leftovers(mail: Opened) -> Iterator[str]:
 @RULES.rule("direction", "no character turns the direction of writing behind the reader's back")
 def _direction(mail: Opened) -> Iterator[str]:
     for where, text in (("text", mail.text), ("HTML", mail.html)):
-        if found := BIDI.search(text):
+        if found := BIDI.search(_ISOLATED.sub("", text)):
             yield f"{where}: U+{ord(found[0]):04X}"
 
 
