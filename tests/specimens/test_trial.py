@@ -30,8 +30,7 @@ ATTACKS: list[dict[Mail, tuple[str, str]]] = [
     },
     {
         Mail.CONFIRMATION: (
-            "{% set ns = namespace(x=range(90000) | list) %}{% for i in range(90000) %}"
-            "{% set ns.x = ns.x | sort | reverse | list %}{% endfor %}",
+            "{% set x = range(90000) | list %}{% for i in x %}{{ x | sort | reverse | list | length }}{% endfor %}",
             "more than 5 s of processor time",
         ),
         Mail.REMINDER: (
