@@ -67,6 +67,11 @@ def create_preview(gallery: Gallery) -> FastAPI:
         headers = _SAFE | {"content-disposition": f'attachment; filename="{mail}-{name}.eml"'}
         return Response(_one(gallery.hung(), mail, name).mail.raw, media_type="message/rfc822", headers=headers)
 
+    _add_troubles(web, gallery)
+    return web
+
+
+def _add_troubles(web: FastAPI, gallery: Gallery) -> None:
     @web.exception_handler(Exception)
     @web.exception_handler(HTTPException)
     @web.exception_handler(RequestValidationError)
@@ -77,8 +82,6 @@ def create_preview(gallery: Gallery) -> FastAPI:
         said = "There is no such mail." if status == 404 else f"{type(exc).__name__}: {exc}"
         html = _pages().get_template("trouble.html").render(said=said, version=gallery.version())
         return HTMLResponse(html, status, headers=_SAFE | {"content-security-policy": _POLICY})
-
-    return web
 
 
 def _one(hung: Hung, mail: Mail, name: str) -> Shown:

@@ -20,8 +20,8 @@ from typing import Any, Self
 
 from newsletter.errors import NewsletterError
 
-# For one mail in all its forms. Ours take half a second, and a slow machine may take some times as long.
-CPU_SECONDS = 5
+# For one mail in all its forms. Ours take up to a second, and a small machine takes some times as long.
+CPU_SECONDS = 10
 # Above what the process has when it begins: ours take some 30 MiB, and no template needs more than a few texts.
 MEMORY_BYTES = 512 * 2**20
 # A template cannot wait, only work: this is for a machine that has no time for it.

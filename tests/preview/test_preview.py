@@ -114,7 +114,7 @@ def test_a_page_is_anew_as_soon_as_a_template_is_saved_broken_or_mended(app: App
     client = TestClient(create_preview(gallery))
     steps = [
         ("Hello\n{% if %}", "subject.txt, line 2: Expected an expression"),
-        ("Hello at {{ hour }}", "Hello at 8"),
+        ("Hello from {{ site.name }}", "Hello from Daily Papers"),
         ("Hello\n{{ nope }}", "line 2: there is no nope"),
         ("Hello\n\n{{ 'a' | center(10**9) }}", "line 3: a number above 1,048,576"),
         ("Hello {{ site.name }}!", "Hello Daily Papers!"),
@@ -142,6 +142,7 @@ def test_a_touched_file_is_a_saved_one_and_nothing_else_is(app: App, tmp_path: P
     touched = gallery.version()
     put(tmp_path / "own", "email/link/body.txt", "Hello")
     assert len({before, touched, gallery.version()}) == 3
+    put(tmp_path / "own", "email/link/.body.txt.swp", "half")
     (tmp_path / "own/email/link/body.txt").unlink()
     assert gallery.version() == touched
     assert Gallery(app, None).version() != touched

@@ -8,7 +8,7 @@ from newsletter.rendering.limits import MAX_OUTPUT, MAX_STEPS, Sandbox, TooMuchE
 
 TOO_MUCH = {
     "loops": "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}",
-    "loops over what is kept": "{% set x = range(999) | list %}{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}",
+    "loops over what is kept": "{% set x = range(999) %}{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}",
     "a loop in a macro": "{% macro m() %}{% for a in range(999) %}x{% endfor %}{% endmacro %}"
     "{% for a in range(999) %}{{ m() }}{% endfor %}",
     "calls that double": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
@@ -41,7 +41,7 @@ def test_what_is_too_much_is_stopped_while_it_runs(attack: str) -> None:
     [
         "{% for a in x %}{{ loop.index }}/{{ loop.length }}{{ loop.last }} {{ a * 3 }}{% else %}none{% endfor %}",
         "{% for a in [] %}{% else %}none{% endfor %}",
-        "{% for a in [1, [2, 3]] recursive %}{% if a is iterable %}{{ loop(a) }}{% else %}{{ a }}{% endif %}{% endfor %}",
+        "{% for a in [1, [2]] recursive %}{% if a is iterable %}{{ loop(a) }}{% else %}{{ a }}{% endif %}{% endfor %}",
         "{% for a in x if a != 'b' %}{{ loop.previtem }}{{ loop.cycle('odd', 'even') }}{% endfor %}",
         "{{ 2 ** 10 + 3 * 4 }}{{ 'ab' * 3 + 'c' }}{{ 1.5 * 2 }}{{ [1] + [2] }}{{ range(5) | sum }}",
         "{{ 'a <b> c' | wordwrap(3) }}{{ x | join(', ') }}{{ 'abcdef' | truncate(5) }}{{ 5000000 | filesizeformat }}",

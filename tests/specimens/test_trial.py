@@ -30,9 +30,8 @@ ATTACKS: list[dict[Mail, tuple[str, str]]] = [
     },
     {
         Mail.CONFIRMATION: (
-            "{% set ns = namespace(x=range(90000) | list) %}{% for i in range(90000) %}"
-            "{% set ns.x = ns.x | sort | reverse | list %}{% endfor %}",
-            "more than 5 s of processor time",
+            "{% set x = range(90000) | list %}{% for i in x %}{{ x | sort | reverse | list | length }}{% endfor %}",
+            "more than 10 s of processor time",
         ),
         Mail.REMINDER: (
             "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
@@ -58,7 +57,7 @@ def put(folder: Path, mail: Mail, part: str, statement: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("part", "attacks"), zip(("body.mjml", "body.txt"), ATTACKS, strict=True))
+@pytest.mark.parametrize(("part", "attacks"), list(zip(("body.mjml", "body.txt"), ATTACKS, strict=True)))
 def test_every_attack_ends_and_its_file_and_line_are_named(
     app: App, tmp_path: Path, attacks: dict[Mail, tuple[str, str]], part: str
 ) -> None:
