@@ -54,6 +54,7 @@ class Leased:
     message_id: str | None
     selection: dict[str, Any] | None
     about_id: int | None = None
+    queued_at: datetime | None = None
 
 
 def lease(
@@ -85,6 +86,7 @@ def lease(
             col(Delivery.message_id),
             col(Delivery.selection),
             col(Delivery.about_id),
+            col(Delivery.queued_at),
         )
     )
     try:

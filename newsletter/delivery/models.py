@@ -21,16 +21,24 @@ class Mail(StrEnum):
     LINK = "link"
     NEW_ADDRESS = "new_address"
     MOVED = "moved"
+    GOODBYE = "goodbye"
 
     @property
     def wanted_by(self) -> State:
         """The state of who is to get it."""
+        if self is Mail.GOODBYE:
+            return State.UNSUBSCRIBED
         return State.PENDING if self in {Mail.CONFIRMATION, Mail.REMINDER} else State.ACTIVE
 
     @property
     def goes_elsewhere(self) -> bool:
         """Whether it is about another address than the reader's own, and goes there."""
         return self in {Mail.NEW_ADDRESS, Mail.MOVED}
+
+    @property
+    def is_of_list(self) -> bool:
+        """Whether there is something to unsubscribe from: its address is a reader's, and not one's who has left."""
+        return self not in {Mail.NEW_ADDRESS, Mail.GOODBYE}
 
 
 class DeliveryState(StrEnum):

@@ -86,7 +86,7 @@ def print_notices(
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         person = people.get(each.subscriber_id)
-        if person is None or person.state != each.mail.wanted_by:
+        if person is None or not _is_wanted(each, person):
             skipped[each.id] = SkipReason.NOT_ACTIVE
             continue
         recipient = _recipient(each.mail, person, moves.get(each.about_id or 0))
@@ -99,6 +99,13 @@ def print_notices(
             else:
                 outgoing.append(made)
     return sign(outgoing, identity, now), skipped
+
+
+def _is_wanted(leased: Leased, person: Addressee) -> bool:
+    """Return whether somebody is still to get a mail; the one about leaving: who has not come and gone again since."""
+    if person.state != leased.mail.wanted_by:
+        return False
+    return leased.mail is not Mail.GOODBYE or person.unsubscribed_at == leased.queued_at
 
 
 def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str:
@@ -114,8 +121,7 @@ def address_notice(
     content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
     parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
-    sign = identity.signer.sign
-    token = "" if leased.mail is Mail.NEW_ADDRESS else sign(Purpose.UNSUBSCRIBE, person.id, now=now)
+    token = identity.signer.sign(Purpose.UNSUBSCRIBE, person.id, now=now) if leased.mail.is_of_list else ""
     return _address(leased, recipient, content.subject, parts, identity, now, "notices", token)
 
 
@@ -140,6 +146,7 @@ def notice_values(person: Addressee, about_id: int, identity: Identity, now: dat
         "timezone": wishes.timezone,
         "when": cadence_words(wishes),
         "confirm_url": identity.links.confirm(sign(Purpose.CONFIRM, about_id, now=now)),
+        "come_back_url": identity.links.rejoin(sign(Purpose.REJOIN, id_, now=person.unsubscribed_at or now)),
         "new_address_url": identity.links.new_address(sign(Purpose.NEW_ADDRESS, about_id, now=now)),
         "preferences_url": identity.preferences_url(person, now),
         "unsubscribe_url": identity.links.unsubscribe(sign(Purpose.UNSUBSCRIBE, id_, now=now)),

@@ -19,6 +19,7 @@ NOTICE = {
     "timezone": "Europe/Berlin",
     "when": "every day",
     "confirm_url": "https://news.example.org/confirm/t",
+    "come_back_url": "https://news.example.org/rejoin/t",
     "new_address_url": "https://news.example.org/address/t",
     "preferences_url": "https://news.example.org/preferences/t",
     "unsubscribe_url": "https://news.example.org/u/t",
@@ -29,6 +30,7 @@ LINKS = {
     Mail.WELCOME: {"preferences_url", "unsubscribe_url"},
     Mail.LINK: {"preferences_url", "unsubscribe_url"},
     Mail.NEW_ADDRESS: {"new_address_url"},  # whoever reads it need not be the subscriber
+    Mail.GOODBYE: {"come_back_url"},
     Mail.MOVED: {"unsubscribe_url"},  # the old address may be somebody else's by now
 }
 

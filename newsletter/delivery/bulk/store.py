@@ -48,10 +48,14 @@ def _marking(session: Session) -> sa.Update:
     }
     rows = listed(session, "rows", **types)
     pending = _one_of(col(Delivery.mail), [each for each in Mail if each.wanted_by is State.PENDING])
+    left = _one_of(col(Delivery.mail), [each for each in Mail if each.wanted_by is State.UNSUBSCRIBED])
     elsewhere = _one_of(col(Delivery.mail), [each for each in Mail if each.goes_elsewhere])
     wanted = sa.select(col(Subscriber.id)).where(
         col(Subscriber.id) == col(Delivery.subscriber_id),
-        col(Subscriber.state) == sa.case((pending, State.PENDING.value), else_=State.ACTIVE.value),
+        col(Subscriber.state)
+        == sa.case((pending, State.PENDING.value), (left, State.UNSUBSCRIBED.value), else_=State.ACTIVE.value),
+        # who has come back and left again has seen how, unless another mail says so
+        sa.or_(~left, col(Subscriber.unsubscribed_at) == col(Delivery.queued_at)),
         ~_paused(),
         sa.or_(elsewhere, col(Subscriber.email) == rows.c.recipient),
     )
