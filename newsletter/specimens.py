@@ -10,6 +10,7 @@ import jinja2
 
 from newsletter import demo
 from newsletter.app import App
+from newsletter.delivery.alarms.models import Bundle, Told
 from newsletter.delivery.desk import Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.lint import About
@@ -30,6 +31,24 @@ from newsletter.subscribers.preferences import LISTS, Preferences
 _READER = 1
 _ADDRESS = "reader@example.org"
 _NEWS = "arXiv has not announced anything today"
+_ALARMS = Bundle(
+    (
+        Told(
+            "The issue 2026-08-05 is stopped",
+            "The relay refuses our mail, whoever the reader: “5.7.26 unauthenticated”. Mend that, then let it go on.",
+            "newsletter issues resume 2026-08-05",
+            "2026-08-05 09:00 UTC",
+        ),
+        Told(
+            "Sending is held",
+            "This database is a copy, or was restored from a backup.",
+            "newsletter deliveries release",
+            "2026-08-05 07:30 UTC",
+            "2026-08-05 08:45 UTC",
+        ),
+    ),
+    before=(Told("bioRxiv does not answer", "", "newsletter status", "2026-08-03 21:20 UTC"),),
+)
 _DIGESTS: dict[str, tuple[int, bool]] = {  # papers, and whether the reader lets themselves be counted
     "ten papers": (10, True),
     "ten papers, not tracked": (10, False),
@@ -66,7 +85,8 @@ def specimens(app: App, mail: Mail) -> Iterator[Specimen]:
                 yield _signed(app, f"{mail}, {form}", outgoing, tracked=tracked)
         else:
             notice = _leased(mail)
-            outgoing = address_notice(notice, _person(Preferences()), _ADDRESS, app.templates, app.identity, now)
+            person, bundle = _person(Preferences()), _ALARMS if mail is Mail.ALERT else None
+            outgoing = address_notice(notice, person, _ADDRESS, app.templates, app.identity, now, bundle)
             yield _signed(app, str(mail), outgoing)
     except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as exc:  # whatever a template makes of values
         raise InputError(f"the templates of {mail} cannot be rendered: {exc}") from None

@@ -198,7 +198,7 @@ def turn_back(session: Session, refused: Sequence[Leased], *, owner: str, now: d
     again: dict[str, list[Leased]] = {}
     for each in refused:
         reader, issue = known.get(each.id, (None, None))
-        if reader != each.mail.wanted_by:
+        if not each.mail.is_for_operator and reader != each.mail.wanted_by:
             skipped.append((each, SkipReason.NOT_ACTIVE))
         elif issue == IssueState.CANCELLED:
             skipped.append((each, SkipReason.CANCELLED))
