@@ -21,7 +21,7 @@ The map, upwards: it is the life of a paper.
 ``learning``          by night: which terms are common, what is liked together
 ``replaying``         past days once more, to compare ways of ranking
 ``steering``          readers change what they get, pause, move; each step can be undone
-``operating``         what the operator decides: issues held up, doubtful mails, databases that were restored
+``operating``         what the operator decides: issues held up, doubtful mails, restored databases; and what needs them
 ``membership``        readers join and leave; ``sampling`` shows what they would get, ``privacy`` what we know of them
 ``publishing``        what anybody may read: past issues and their hottest papers
 ``pipeline``          the story on one page: pull, open_issue, queue, deliver, sweep, tidy, learn

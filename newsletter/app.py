@@ -112,6 +112,7 @@ class App:
             links=Links(settings.base_url, tracked=settings.tracking != "off", pictures=settings.pictures),
             signer=self.signer,
             dkim_keys=self.dkim_keys,
+            operators=settings.admins,
         )
 
     def about(self, *, tracked: bool | None = None) -> About:

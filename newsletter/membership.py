@@ -35,6 +35,7 @@ _log = logs.get(__name__)
 CONFIRM_WITHIN = timedelta(days=7)  # a sign-up on Friday can still be confirmed on Monday
 REMIND_AFTER = timedelta(hours=24)
 RETURN_WITHIN = timedelta(days=1)
+REJOIN_WITHIN = timedelta(days=30)  # by the mail that says goodbye, which says so
 _NOTICE_WITHIN = timedelta(days=2)
 _FIRST_ISSUE_FROM = timedelta(days=3)  # older ones are no news to anybody
 _PAUSE = timedelta(weeks=4)
@@ -176,18 +177,24 @@ def is_over(sign_up: SignUp, person: Subscriber) -> bool:
 
 
 def unsubscribe(
-    app: App, subscriber_ids: Collection[int], entry: EntryPoint = EntryPoint.FORM
+    app: App, subscriber_ids: Collection[int], entry: EntryPoint = EntryPoint.FORM, *, goodbye: bool = True
 ) -> tuple[set[int], set[int]]:
     """Let people leave; return those of them whom we know, and those who left just now.
 
     Every mail asks again right before its final dot.
+
+    :param goodbye: whether those whom an operator takes off, who see no page, are mailed that it is done.
     """
     now = app.now()
     with app.db.session() as session:
         left = subscribers.leave(session, subscriber_ids, now)
         record.left(session, left, now)
         changes.agree_all(session, [address_hash(email) for email in left.values()], Act.LEFT, now, entry=entry)
-        return left.keys() | subscribers.known_ids(session, subscriber_ids), set(left)
+        known = left.keys() | subscribers.known_ids(session, subscriber_ids)
+        told = goodbye and entry is EntryPoint.OPERATOR and _say_goodbye(session, left, now)
+    if told:
+        app.wake(None)
+    return known, set(left)
 
 
 def come_back(app: App, subscriber_id: int, left_at: datetime, how: How) -> Subscriber | None:
@@ -322,6 +329,14 @@ def _ask_on_operators_word(session: Session, people: Mapping[int, str], now: dat
 def _notice(session: Session, mail: Mail, sign_up: SignUp, now: datetime) -> None:
     who, about = sign_up.subscriber_id or 0, sign_up.id or 0
     deliveries.queue_notices(session, mail, {who: str(about)}, now=now, within=_NOTICE_WITHIN, about={who: about})
+
+
+def _say_goodbye(session: Session, left: Mapping[int, str], now: datetime) -> bool:
+    """Queue a last mail for those who have left, but for who never agreed to any; return whether there are any."""
+    agreed, barred = subscribers.who_agreed(session, left), subscribers.suppressed(session, left.values())
+    once = {id_: now.isoformat() for id_, email in left.items() if id_ in agreed and email not in barred}
+    deliveries.queue_notices(session, Mail.GOODBYE, once, now=now, within=_NOTICE_WITHIN)
+    return bool(once)
 
 
 def _limits(app: App) -> Limits:

@@ -1,10 +1,12 @@
 """What an operator decides: whether issues go on, what became of doubtful mails, whether a copied database may send.
 
 Each decision acts on every process within seconds, since leases and handoff marks ask for it, and may be repeated.
+What needs one is an alarm: it is written down, logged, and mailed to who runs this (`raise_alarms`).
 """
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
@@ -12,6 +14,9 @@ from sqlmodel import Session
 
 from newsletter import logs
 from newsletter.app import App
+from newsletter.delivery.alarms import store as alarms
+from newsletter.delivery.alarms.models import Found, Kind
+from newsletter.delivery.alarms.store import Counted
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.decisions import store as decisions
 from newsletter.delivery.decisions.store import PATIENCE, Decided, Which
@@ -20,6 +25,8 @@ from newsletter.delivery.models import DeliveryState, Word
 from newsletter.errors import InputError
 from newsletter.issues import store as issues
 from newsletter.issues.models import Issue, IssueState
+from newsletter.papers.pulls import store as pulls
+from newsletter.papers.pulls.health import label
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.addresses import parse_address, shown
 
@@ -39,6 +46,8 @@ _SAID = {
     "copies": "it was sent again often enough",
 }
 As = Literal["sent", "resend"]
+_DOUBTED = timedelta(hours=1)  # until when evidence, a policy or the rest of an issue is waited for
+_UNPRINTED = timedelta(days=1)  # how long it is told that mails could not be printed: nobody can mend these
 
 
 def which(
@@ -117,6 +126,86 @@ def release(app: App) -> bool:
     with app.db.session() as session:
         custody.check(session, app.now())  # it may not have tried to send yet
         return custody.release(session, app.now())
+
+
+def raise_alarms(app: App) -> None:
+    """Write down what needs the operator, and mail them what is new of it; whatever goes wrong here, mails go out.
+
+    Nobody is mailed while sending is held: what still needs them then is mailed when it is released.
+    """
+    try:
+        told = _raise_alarms(app)
+    except Exception:  # noqa: BLE001  whoever sweeps has more to do
+        _log.exception("nobody looked for alarms")
+        return
+    if told:
+        app.wake(None)
+
+
+def alarmed(app: App, session: Session, now: datetime) -> list[Found]:
+    """Return what needs the operator now, since when that is known."""
+    known = {each.key: each.since_at for each in alarms.still_open(session)}
+    return [replace(each, since=known.get(each.key, each.since)) for each in _needs(app, session, now)]
+
+
+def _raise_alarms(app: App) -> bool:
+    now = app.now()
+    with app.db.snapshot() as session:
+        found = list(_needs(app, session, now))
+        if not found and not alarms.still_open(session):
+            return False
+    with app.db.session() as session:
+        new = [(each.kind, each.title) for each in alarms.keep(session, found, now)]
+        is_held = any(each.kind is Kind.HELD for each in found)
+        told = not is_held and alarms.tell(session, len(app.settings.admins), now)
+    for kind, title in new:
+        _log.error("alarm", kind=kind, what=title)
+    return told
+
+
+def _needs(app: App, session: Session, now: datetime) -> Iterator[Found]:
+    """Yield what needs the operator: in words that name no reader, whatever a relay or a source said."""
+    if why := custody.held_why(session):
+        since, release_ = custody.held_since(session), "newsletter deliveries release"
+        yield Found(Kind.HELD, "", "Sending is held", f"{custody.reason(why)}.", release_, since)
+    for slot, why in alarms.stopped(session):
+        said = f"The relay refuses our mail, whoever the reader: “{logs.scrub(why)}”. Mend that, then let it go on."
+        yield Found(Kind.STOPPED, slot, f"The issue {slot} is stopped", said, f"newsletter issues resume {slot}")
+    waits = app.settings.on_unknown != "hold"  # else nobody but the operator decides, and they may do so at once
+    for each in alarms.in_doubt(session):
+        if (each.is_through and not waits) or each.since <= now - _DOUBTED:
+            yield _doubt(each)
+    for each in alarms.unprintable(session, now - _UNPRINTED):
+        yield _unprinted(each)
+    configured = {*app.sources, *([app.details.name] if app.details else [])}
+    for health in pulls.health(session):
+        if health.source in configured and health.is_down(now):
+            title = f"{label(health.source)} does not answer"
+            said = f"This source has failed {health.failures} times in a row, and issues go out without it."
+            yield Found(Kind.SOURCE, health.source, title, said, "newsletter status", health.failing_since)
+
+
+def _doubt(found: Counted) -> Found:
+    said = "The connection or the worker died behind their last dot: the relay has them, or has not. Its log can tell; "
+    said += "then say which, with newsletter deliveries resolve."
+    which = f"newsletter deliveries list --state unknown{_of(found)}"
+    return Found(Kind.UNKNOWN, found.slot, f"{_mails(found)} in doubt", said, which, found.since)
+
+
+def _unprinted(found: Counted) -> Found:
+    said = "Their readers get none; all others do. Our log says why, by the number of the delivery."
+    which = f"newsletter deliveries list --state skipped{_of(found)}"
+    title = f"{_mails(found)} impossible to print"
+    return Found(Kind.UNPRINTABLE, found.slot, title, said, which, found.since)
+
+
+def _mails(found: Counted) -> str:
+    of = f"of the issue {found.slot}" if found.slot else "outside any issue"
+    return f"One mail {of} is" if found.number == 1 else f"{found.number:,} mails {of} are"
+
+
+def _of(found: Counted) -> str:
+    return f" --issue {found.slot}" if found.slot else ""
 
 
 def held_up(session: Session, issue: Issue, *, resumes: bool = False) -> list[str]:

@@ -2,7 +2,7 @@
 
 ``pull`` brings papers in. ``tick`` looks whose hour has come: ``open_issue`` freezes the day's window,
 ``queue`` writes down who is due. ``deliver`` leases a batch, ranks it, prints it and hands it over, until
-nothing is left to do now. ``sweep`` picks up what was left lying, ``tidy`` throws away what is over,
+nothing is left to do now. ``sweep`` picks up what was left lying and raises alarms, ``tidy`` throws away what is over,
 ``learn`` sees by night what is liked together. Readers join, steer and leave in between.
 ``rehearse`` is the same run without its last step.
 """
@@ -161,12 +161,13 @@ def _waits(app: App, session: Session, day: date, due_at: datetime, now: datetim
 
 
 def sweep(app: App) -> list[int | None]:
-    """Pick up what was left lying: end lost leases, give up what is too late, wake workers for the rest.
+    """Pick up what was left lying: end lost leases, give up what is too late, raise alarms, wake workers for the rest.
 
     :returns: what is due, as `deliver` wants it.
     """
     _reap(app)
     operating.apply_policy(app)
+    operating.raise_alarms(app)
     with app.db.snapshot() as session:
         due = deliveries.due_issues(session, app.now())
         if membership.any_waiting(session, app.now()) and None not in due:

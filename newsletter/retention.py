@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from newsletter import logs
 from newsletter.app import App
+from newsletter.delivery.alarms import store as alarms
 from newsletter.delivery.archive import store as archive_store
 from newsletter.issues.models import Issue, Kept
 
@@ -34,6 +35,8 @@ def archive(app: App) -> None:
         if issue not in gone and not _through(app, issue, archive_store.slim, Kept.STATES, until):
             return
     _drop_notices(app, now - keep, until)
+    with app.db.session() as session:
+        alarms.forget(session, now - CONTENTS_KEPT)
 
 
 def _through(app: App, issue: Issue, work: _Work, kept: Kept, until: datetime) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from email_validator import EmailNotValidError, validate_email
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     dkim_keys: str = ""
     dkim_domain: str = ""
     postal_address: str = ""
+    admin_email: str = ""
     sources: str = "huggingface"
     huggingface_url: str = "https://huggingface.co"
     arxiv_rss_url: str = "https://rss.arxiv.org"
@@ -210,6 +212,7 @@ class Settings(BaseSettings):
     def _parse_composites(self) -> "Settings":
         # Said while starting, not when the first mail is due.
         _ = self.sender_parts, self.relays, self.source_names, self.domain_rates, self.warm_ups, self.dkim_files
+        _ = self.admins
         if "://" in self.embedder and not self.embedder_model:
             raise ValueError("embedder_model: an embedder behind an address needs the name of its model")
         if not 0 <= self.arxiv_interval_seconds <= 60 or (
@@ -232,6 +235,22 @@ class Settings(BaseSettings):
     def envelope_domain(self) -> str:
         """The domain that bounces go to."""
         return self.bounce_domain or self.sender_parts.domain
+
+    @property
+    def admins(self) -> tuple[str, ...]:
+        """`admin_email` as addresses, each once."""
+        found: dict[str, str] = {}
+        for part in filter(None, (each.strip() for each in self.admin_email.split(","))):
+            try:
+                checked = validate_email(part, check_deliverability=False, allow_smtputf8=False, strict=True)
+            except EmailNotValidError:
+                raise ValueError("admin_email: must be an address such as ada@example.org, or some, with commas "
+                                 f"between: {part[:80]!r} is none") from None  # fmt: skip
+            address = f"{checked.local_part}@{checked.ascii_domain}"
+            found.setdefault(address.casefold(), address)
+        if len(found) > _MOST_ADMINS:
+            raise ValueError(f"admin_email: at most {_MOST_ADMINS} addresses")
+        return tuple(found.values())
 
     @property
     def dkim_files(self) -> tuple[tuple[str, Path], ...]:
@@ -303,6 +322,7 @@ class Settings(BaseSettings):
         return timedelta(minutes=self.wait_minutes)
 
 
+_MOST_ADMINS = 10
 MAX_SOURCE = 500  # characters of a source's name, with its address
 SOURCES = {
     "huggingface": "huggingface",

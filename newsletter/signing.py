@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     CONFIRM = "confirm sign-up"  # sign-up
     UNSUBSCRIBE = "unsubscribe"  # subscriber
     RETURN = "return"  # subscriber: undo right after leaving
+    REJOIN = "rejoin"  # subscriber: undo leaving, from the mail that says goodbye
     ERASE = "erase"  # subscriber: right after leaving
     PREFERENCES = "preferences"  # subscriber
     READ = "read"  # delivery: opens and clicks

@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+from newsletter.delivery.alarms.models import Alarm
 from newsletter.delivery.custody.models import Custody
 from newsletter.delivery.models import Attempt, Delivery
 from newsletter.delivery.pacing.models import PaceBreaker, PaceBucket, PaceDay
@@ -22,7 +23,7 @@ TABLES = (
     *(PreferenceChange, AddressChange, Consent),
     *(TextStatistics, CoreadModel, PaperFactors, EmbeddingSpace, PaperEmbedding),
     *(Issue, IssueCandidate),
-    *(Delivery, Attempt, Custody),
+    *(Delivery, Attempt, Custody, Alarm),
     *(PaceBucket, PaceBreaker, PaceDay),
     Event,
 )

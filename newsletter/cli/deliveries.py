@@ -130,4 +130,5 @@ def _line(each: "Listed") -> str:
     state = f"{each.state} ({each.skip_reason})" if each.state == "skipped" else each.state
     name = f"{each.mail} {each.issue}".strip()
     times = f"{each.attempts} attempt{'' if each.attempts == 1 else 's'}"
-    return f"{each.address or '(erased)'}  {name}  {state}  {times}  {each.at:%Y-%m-%d %H:%M:%S}Z  {said}".rstrip()
+    whom = each.address or ("(operator)" if each.mail == "alert" else "(erased)")
+    return f"{whom}  {name}  {state}  {times}  {each.at:%Y-%m-%d %H:%M:%S}Z  {said}".rstrip()

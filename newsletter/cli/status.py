@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from newsletter.app import App
+    from newsletter.delivery.alarms.models import Found
     from newsletter.delivery.store import Accounting
     from newsletter.issues.models import Issue
     from newsletter.papers.pulls.health import Health
@@ -33,38 +34,43 @@ def status(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Show the accounting of issues, the health of sources, and how long the oldest due delivery has waited."""
-    from newsletter.cli.send import describe
-
     with open_app() as app:
         found, accountings = _read(app, issue)
     if as_json:
         print_json(found)
     else:
-        if found["held"]:
-            typer.echo(found["held"])
-        for accounting, row in zip(accountings, found["issues"], strict=True):
-            typer.echo(describe(accounting) + _state(row))
-            for said in row["news"]:
-                typer.echo(f"  {said}")
-        if not accountings:
-            typer.echo("no issue yet")
-        for source in found["sources"]:
-            typer.echo(_line(source))
-        for said in _pacing_lines(found["pacing"]):
-            typer.echo(said)
-        if found["oldest_due_seconds"]:
-            typer.echo(f"the oldest due delivery has waited {found['oldest_due_seconds']} s")
-        typer.echo("subscribers: " + ", ".join(f"{number} {state}" for state, number in found["subscribers"].items()))
+        for line in _lines(found, accountings):
+            typer.echo(line)
     if (
         found["unknown"]
         or found["held"]
+        or found["alarms"]
         or any(row["stopped_why"] for row in found["issues"])
         or any(each["error"] for each in found["sources"] if each["configured"])
     ):
         raise typer.Exit(LOOK)
 
 
+def _lines(found: dict[str, Any], accountings: "list[Accounting]") -> "Iterator[str]":
+    from newsletter.cli.send import describe
+
+    if found["held"]:
+        yield found["held"]
+    for accounting, row in zip(accountings, found["issues"], strict=True):
+        yield describe(accounting) + _state(row)
+        yield from (f"  {said}" for said in (*_waiting(row), *row["news"]))
+    if not accountings:
+        yield "no issue yet"
+    yield from map(_line, found["sources"])
+    yield from _pacing_lines(found["pacing"])
+    yield from map(_alarm, found["alarms"])
+    if found["oldest_due_seconds"]:
+        yield f"the oldest due delivery has waited {found['oldest_due_seconds']} s"
+    yield "subscribers: " + ", ".join(f"{number} {state}" for state, number in found["subscribers"].items())
+
+
 def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accounting]]":
+    from newsletter import operating
     from newsletter.delivery import store as deliveries
     from newsletter.delivery.custody import store as custody
     from newsletter.issues import store as issues
@@ -87,22 +93,42 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),
             "held": custody.held_why(session),
+            "alarms": [_alarm_row(each) for each in operating.alarmed(app, session, now)],
             "oldest_due_seconds": int((now - oldest).total_seconds()) if oldest else None,
         }
     return found, accountings
 
 
 def _issue(session: "Session", issue: "Issue", accounting: "Accounting") -> dict[str, Any]:
+    from newsletter.delivery import store as deliveries
     from newsletter.tracking import store as tracking
 
     events = tracking.totals(session, issue.id or 0)
+    waits = deliveries.commonest_reply(session, issue.id or 0) if accounting.deferred else None
     return accounting.as_json() | {
+        "waits_for": {"number": waits[0], "reply": waits[1]} if waits else None,
         "state": issue.state,
         "progress": accounting.progress,
         "stopped_why": issue.stopped_why,
         "news": issue.news,
         "events": events,
     }
+
+
+def _waiting(row: dict[str, Any]) -> "Iterator[str]":
+    """Yield what keeps most of the mails that were tried from being sent: a relay that is away is named there."""
+    if row["waits_for"]:
+        yield f"{row['waits_for']['number']} not sent so far: {row['waits_for']['reply']}"
+
+
+def _alarm_row(found: "Found") -> dict[str, Any]:
+    since = found.since.isoformat() if found.since else None
+    return {"kind": found.kind, "what": found.title, "said": found.said, "command": found.command, "since": since}
+
+
+def _alarm(alarm: dict[str, Any]) -> str:
+    since = f" since {alarm['since'][:16]}Z" if alarm["since"] else ""
+    return f"ALARM: {alarm['what']}{since}; see: {alarm['command']}"
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -170,9 +170,10 @@ def export(file: str = typer.Argument("-", help="Where to; - is standard output.
 @cli.command()
 def unsubscribe(
     who: str = typer.Argument(help="An address, or the code from an unsubscribe mail's subject."),
+    no_mail: bool = typer.Option(False, "--no-mail", help="Not even a last mail that says so."),
 ) -> None:
-    """Unsubscribe somebody who asked for it."""
-    from newsletter import membership
+    """Unsubscribe somebody who asked for it; they get a last mail that says so, and how to come back."""
+    from newsletter import membership, pipeline
     from newsletter.errors import TokenError
     from newsletter.signing import Purpose
     from newsletter.subscribers.intake.models import EntryPoint
@@ -185,9 +186,10 @@ def unsubscribe(
                 id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, who.removeprefix("unsubscribe").strip(), now=app.now())
             except TokenError:
                 raise InputError("this is neither an address nor a code of ours") from None
-        if not membership.unsubscribe(app, [id_], EntryPoint.OPERATOR)[0]:
+        if not membership.unsubscribe(app, [id_], EntryPoint.OPERATOR, goodbye=not no_mail)[0]:
             raise InputError("there is no such subscriber any more")
-    typer.echo("unsubscribed")
+        typer.echo("unsubscribed")  # it is, whatever becomes of the mail
+        pipeline.deliver(app, None, only=id_)
 
 
 @cli.command()

@@ -41,7 +41,10 @@ _SEEN_MARGIN = timedelta(days=2)  # an issue may have been queued before the lis
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the mails come from, and what signs their links and themselves."""
+    """Who the mails come from, and what signs their links and themselves.
+
+    :ivar operators: where alerts go.
+    """
 
     sender: Sender
     envelope_domain: str
@@ -49,6 +52,7 @@ class Identity:
     links: Links
     signer: Signer
     dkim_keys: tuple[Key, ...] = ()
+    operators: tuple[str, ...] = ()
 
     def preferences_url(self, person: Subscriber | Addressee, now: datetime) -> str:
         """Return a fresh link to a reader's preferences."""

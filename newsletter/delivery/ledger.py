@@ -54,6 +54,7 @@ class Leased:
     message_id: str | None
     selection: dict[str, Any] | None
     about_id: int | None = None
+    queued_at: datetime | None = None
 
 
 def lease(
@@ -85,6 +86,7 @@ def lease(
             col(Delivery.message_id),
             col(Delivery.selection),
             col(Delivery.about_id),
+            col(Delivery.queued_at),
         )
     )
     try:
@@ -196,7 +198,7 @@ def turn_back(session: Session, refused: Sequence[Leased], *, owner: str, now: d
     again: dict[str, list[Leased]] = {}
     for each in refused:
         reader, issue = known.get(each.id, (None, None))
-        if reader != each.mail.wanted_by:
+        if not each.mail.is_for_operator and reader != each.mail.wanted_by:
             skipped.append((each, SkipReason.NOT_ACTIVE))
         elif issue == IssueState.CANCELLED:
             skipped.append((each, SkipReason.CANCELLED))

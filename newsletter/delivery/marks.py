@@ -214,7 +214,7 @@ class LedgerMarks:
         if settled:
             ours = ledger.settle(session, [(each.leased, outcome) for each, outcome in settled], now=now, **mine)
         for outgoing, outcome in sorted(settled, key=lambda each: each[0].recipient):  # the same order everywhere
-            if outcome.suppress:
+            if outcome.suppress and not outgoing.leased.mail.is_for_operator:
                 subscribers.suppress(session, outgoing.recipient, "bounced", now)
             if outcome.stop and self._issue_id is not None:
                 issues.stop(session, self._issue_id, outcome.reply)

@@ -23,16 +23,30 @@ class Mail(StrEnum):
     LINK = "link"
     NEW_ADDRESS = "new_address"
     MOVED = "moved"
+    GOODBYE = "goodbye"
+    ALERT = "alert"
 
     @property
     def wanted_by(self) -> State:
         """The state of who is to get it."""
+        if self is Mail.GOODBYE:
+            return State.UNSUBSCRIBED
         return State.PENDING if self in {Mail.CONFIRMATION, Mail.REMINDER} else State.ACTIVE
 
     @property
     def goes_elsewhere(self) -> bool:
         """Whether it is about another address than the reader's own, and goes there."""
         return self in {Mail.NEW_ADDRESS, Mail.MOVED}
+
+    @property
+    def is_for_operator(self) -> bool:
+        """Whether it goes to who runs this: an address of the settings, whoever else has it, and no subscriber's."""
+        return self is Mail.ALERT
+
+    @property
+    def is_of_list(self) -> bool:
+        """Whether there is something to unsubscribe from: its address is a reader's, and not one's who has left."""
+        return self not in {Mail.NEW_ADDRESS, Mail.GOODBYE, Mail.ALERT}
 
 
 class DeliveryState(StrEnum):
@@ -80,6 +94,7 @@ _IN_FLIGHT = sa.text("issue_id IS NOT NULL AND lease_owner IS NOT NULL")
 _NOTICE = sa.text("issue_id IS NULL")
 _NAMED = sa.text("notice_key IS NOT NULL")
 _UNKNOWN = sa.text("state = 'unknown'")
+_UNPRINTABLE = sa.text("skip_reason = 'unprintable'")
 
 
 def _partial(name: str, *columns: str, where: sa.TextClause, unique: bool = False) -> sa.Index:
@@ -90,8 +105,9 @@ class Delivery(SQLModel, table=True):
     """One mail to one subscriber.
 
     :ivar notice_key: for a mail outside any issue: the effect it may have only once.
-    :ivar about_id: what such a mail is about: a sign-up, or a change of address.
-    :ivar subscriber_id: stays when the subscriber is erased: the accounting of an issue must still add up.
+    :ivar about_id: what such a mail is about: a sign-up, a change of address, or a bundle of alarms.
+    :ivar subscriber_id: stays when the subscriber is erased: the accounting of an issue must still add up. An operator
+        is none: 0, -1 and so on is their place in the settings.
     :ivar handed_at: when it was last marked as handed off: from then on the relay may have had it.
     :ivar selection: the picks, kept from the handoff on, so that another attempt sends the same.
     """
@@ -106,6 +122,7 @@ class Delivery(SQLModel, table=True):
         # A reader has one issue's mail in flight at most: two selections made at once would choose the same papers.
         _partial("uq_deliveries_in_flight", "subscriber_id", where=_IN_FLIGHT, unique=True),
         _partial("ix_deliveries_unknown", "subscriber_id", where=_UNKNOWN),
+        _partial("ix_deliveries_unprintable", "done_at", where=_UNPRINTABLE),
         _partial("ix_deliveries_notices", "queued_at", where=_NOTICE),
         _partial("uq_deliveries_notice_key", "notice_key", where=_NAMED, unique=True),
         {"sqlite_autoincrement": True},

@@ -1,5 +1,6 @@
 """From leased deliveries to messages with their headers. Reads, never writes."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +11,8 @@ from sqlmodel import Session
 
 from newsletter import logs
 from newsletter.delivery import dkim
+from newsletter.delivery.alarms import store as alarms
+from newsletter.delivery.alarms.models import Bundle
 from newsletter.delivery.desk import Desk, Identity, Prepared, freeze
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.message import Envelope, build
@@ -23,9 +26,11 @@ from newsletter.signing import Purpose
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.changes import store as changes
 from newsletter.subscribers.changes.models import AddressChange
-from newsletter.subscribers.models import ERASED, Addressee
+from newsletter.subscribers.models import ERASED, Addressee, State
+from newsletter.subscribers.preferences import LISTS, Preferences
 
 _log = logs.get(__name__)
+_NO_WISHES = {name: json.dumps(value) if name in LISTS else value for name, value in Preferences().model_dump().items()}
 
 
 def print_digests(
@@ -79,6 +84,7 @@ def print_notices(
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
     """Return the messages of a leased batch of mails outside any issue, and those that are no longer wanted."""
     people = subscribers.addressees(session, [each.subscriber_id for each in leased])
+    alarmed = alarms.bundles(session, {each.about_id or 0 for each in leased if each.mail is Mail.ALERT})
     about = [each.about_id for each in leased if each.about_id and each.mail.goes_elsewhere]
     moves = changes.address_changes(session, about)
     others = [address for move in moves.values() for address in (move.old_email, move.new_email)]
@@ -86,20 +92,42 @@ def print_notices(
     outgoing: list[Outgoing] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
-        person = people.get(each.subscriber_id)
-        if person is None or person.state != each.mail.wanted_by:
-            skipped[each.id] = SkipReason.NOT_ACTIVE
+        bundle = alarmed.get(each.about_id or 0) if each.mail is Mail.ALERT else None
+        if each.mail.is_for_operator:
+            person = _operator(each, bundle, identity)
+        else:
+            person = _reader(each, people.get(each.subscriber_id))
+        if isinstance(person, SkipReason):
+            skipped[each.id] = person
             continue
         recipient = _recipient(each.mail, person, moves.get(each.about_id or 0))
-        if recipient in barred:
+        if recipient in barred and not each.mail.is_for_operator:
             skipped[each.id] = SkipReason.SUPPRESSED
+            continue
+        made = _guarded(each, partial(address_notice, each, person, recipient, templates, identity, now, bundle))
+        if isinstance(made, SkipReason):
+            skipped[each.id] = made
         else:
-            made = _guarded(each, partial(address_notice, each, person, recipient, templates, identity, now))
-            if isinstance(made, SkipReason):
-                skipped[each.id] = made
-            else:
-                outgoing.append(made)
+            outgoing.append(made)
     return sign(outgoing, identity, now), skipped
+
+
+def _reader(leased: Leased, person: Addressee | None) -> Addressee | SkipReason:
+    """Return who gets a mail; the one about leaving: who has not come back and left again since."""
+    if person is None or person.state != leased.mail.wanted_by:
+        return SkipReason.NOT_ACTIVE
+    again = leased.mail is Mail.GOODBYE and person.unsubscribed_at != leased.queued_at
+    return SkipReason.NOT_ACTIVE if again else person
+
+
+def _operator(leased: Leased, bundle: Bundle | None, identity: Identity) -> Addressee | SkipReason:
+    """Return who gets an alert, dressed as a reader: whoever has that place in the settings now."""
+    place = -leased.subscriber_id
+    if not 0 <= place < len(identity.operators):
+        return SkipReason.NOT_ACTIVE
+    if bundle is None:
+        return SkipReason.NOTHING_NEW  # all of it is over
+    return Addressee(0, identity.operators[place], State.ACTIVE, None, None, None, dict(_NO_WISHES))
 
 
 def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str:
@@ -109,14 +137,22 @@ def _recipient(mail: Mail, person: Addressee, move: AddressChange | None) -> str
 
 
 def address_notice(
-    leased: Leased, person: Addressee, recipient: str, templates: Templates, identity: Identity, now: datetime
+    leased: Leased,
+    person: Addressee,
+    recipient: str,
+    templates: Templates,
+    identity: Identity,
+    now: datetime,
+    bundle: Bundle | None = None,
 ) -> Outgoing:
-    """Return a mail outside any issue with its headers, ready to be signed and handed over."""
-    content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now))
+    """Return a mail outside any issue with its headers, ready to be signed and handed over.
+
+    :param bundle: what an alert tells.
+    """
+    content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now, bundle))
     parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
-    sign = identity.signer.sign
-    token = "" if leased.mail is Mail.NEW_ADDRESS else sign(Purpose.UNSUBSCRIBE, person.id, now=now)
+    token = identity.signer.sign(Purpose.UNSUBSCRIBE, person.id, now=now) if leased.mail.is_of_list else ""
     return _address(leased, recipient, content.subject, parts, identity, now, "notices", token)
 
 
@@ -129,7 +165,9 @@ def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipRea
         return SkipReason.UNPRINTABLE
 
 
-def notice_values(person: Addressee, about_id: int, identity: Identity, now: datetime) -> dict[str, Any]:
+def notice_values(
+    person: Addressee, about_id: int, identity: Identity, now: datetime, bundle: Bundle | None = None
+) -> dict[str, Any]:
     """Return what the templates of mails outside any issue see: nothing that a stranger typed.
 
     :param about_id: the sign-up or the change of address that the mail is about.
@@ -137,10 +175,12 @@ def notice_values(person: Addressee, about_id: int, identity: Identity, now: dat
     sign, id_, wishes = identity.signer.sign, person.id, person.preferences
     return {
         "site": identity.letterhead,
+        "alarms": bundle or Bundle(),
         "hour": wishes.hour,
         "timezone": wishes.timezone,
         "when": cadence_words(wishes),
         "confirm_url": identity.links.confirm(sign(Purpose.CONFIRM, about_id, now=now)),
+        "come_back_url": identity.links.rejoin(sign(Purpose.REJOIN, id_, now=person.unsubscribed_at or now)),
         "new_address_url": identity.links.new_address(sign(Purpose.NEW_ADDRESS, about_id, now=now)),
         "preferences_url": identity.preferences_url(person, now),
         "unsubscribe_url": identity.links.unsubscribe(sign(Purpose.UNSUBSCRIBE, id_, now=now)),

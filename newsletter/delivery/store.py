@@ -270,26 +270,26 @@ def kept_selections(session: Session, issue_id: int, subscriber_ids: Sequence[in
     return {who: dict(selection) for who, selection in session.execute(statement) if selection}
 
 
-_ISSUE: sa.ColumnElement[int | None] = Issue.__table__.c.id  # type: ignore[attr-defined]
+ISSUE_ID: sa.ColumnElement[int | None] = Issue.__table__.c.id  # type: ignore[attr-defined]
 
 
 def due_issues(session: Session, now: datetime) -> list[int | None]:
     """Return the issues that have something to deliver now; None stands for mails outside any issue."""
     in_index_order(session)
-    of_issues = sa.select(_ISSUE).where(col(Issue.state) == IssueState.OPEN, _next_at(_ISSUE) <= now)
+    of_issues = sa.select(ISSUE_ID).where(col(Issue.state) == IssueState.OPEN, next_at(ISSUE_ID) <= now)
     found = sorted(id_ or 0 for id_ in session.scalars(of_issues))
-    return [*([None] if session.scalar(sa.select(_next_at(None) <= now)) else []), *found]
+    return [*([None] if session.scalar(sa.select(next_at(None) <= now)) else []), *found]
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
     """Return since when the delivery that has waited longest has been due."""
     in_index_order(session)
-    soonest = sa.func.min(_next_at(_ISSUE), type_=UTCDateTime())
-    firsts = [session.scalar(sa.select(soonest).select_from(Issue)), session.scalar(sa.select(_next_at(None)))]
+    soonest = sa.func.min(next_at(ISSUE_ID), type_=UTCDateTime())
+    firsts = [session.scalar(sa.select(soonest).select_from(Issue)), session.scalar(sa.select(next_at(None)))]
     return min((first for first in firsts if first and first <= now), default=None)
 
 
-def _next_at(issue_id: sa.ColumnElement[int | None] | None) -> sa.ScalarSelect[datetime]:
+def next_at(issue_id: sa.ColumnElement[int | None] | None) -> sa.ScalarSelect[datetime]:
     """Return when an issue's first waiting delivery is due: one look into the index, however many wait."""
     of = col(Delivery.issue_id).is_(None) if issue_id is None else col(Delivery.issue_id) == issue_id
     idle = col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)

@@ -36,6 +36,10 @@ class Links:
         """Return the address that is both the page to leave and the one-click target (RFC 8058)."""
         return f"{self.base_url}/u/{token}"
 
+    def rejoin(self, token: str) -> str:
+        """Return the address of the page with the ways back for who has left."""
+        return f"{self.base_url}/rejoin/{token}"
+
     def confirm(self, token: str) -> str:
         """Return the address of the page that confirms a sign-up."""
         return f"{self.base_url}/confirm/{token}"

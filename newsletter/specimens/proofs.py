@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from newsletter.delivery.alarms.models import Bundle, Told
 from newsletter.delivery.desk import MAILS, Identity, Prepared
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.models import Mail
@@ -35,6 +36,24 @@ _ADDRESS = "reader@example.org"
 _KEY = "the links of specimens lead nowhere"
 _AWAY = timedelta(days=9)
 _NEWS = "arXiv has not announced anything today"
+_ALARMS = Bundle(
+    (
+        Told(
+            "The issue 2026-08-05 is stopped",
+            "The relay refuses our mail, whoever the reader: “5.7.26 unauthenticated”. Mend that, then let it go on.",
+            "newsletter issues resume 2026-08-05",
+            "2026-08-05 09:00 UTC",
+        ),
+        Told(
+            "Sending is held",
+            "This database is a copy, or was restored from a backup.",
+            "newsletter deliveries release",
+            "2026-08-05 07:30 UTC",
+            "2026-08-05 08:45 UTC",
+        ),
+    ),
+    before=(Told("bioRxiv does not answer", "", "newsletter status", "2026-08-03 21:20 UTC"),),
+)
 _TOPICS = Preferences(topics=("language models", "robotics"), keywords=("diffusion",))
 _BUSY = Preferences(  # who is told everything that a notice may say, at its longest
     cadence=Cadence.DAYS, weekdays=tuple(Weekday), timezone="America/Argentina/ComodRivadavia", hour=0
@@ -142,8 +161,9 @@ def _digests(order: Order, templates: Templates, mail: Mail) -> Iterator[Proof]:
 
 def _notices(order: Order, templates: Templates, mail: Mail) -> Iterator[Proof]:
     """Yield a notice, and once more for a reader with other wishes, where it says something else to them."""
+    alarms = _ALARMS if mail is Mail.ALERT else None
     plain, busy = (
-        address_notice(_leased(mail), _person(wishes), _ADDRESS, templates, order.identity, order.now)
+        address_notice(_leased(mail), _person(wishes), _ADDRESS, templates, order.identity, order.now, alarms)
         for wishes in (Preferences(), _BUSY)
     )
     differs = busy.message != plain.message

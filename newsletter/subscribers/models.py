@@ -75,6 +75,12 @@ class Subscriber(SQLModel, table=True):
         """What they asked for, as a value."""
         return Preferences.model_validate({name: getattr(self, name) for name in Preferences.model_fields})
 
+    @property
+    def has_agreed(self) -> bool:
+        """Whether they have confirmed since they were last asked to."""
+        asked, confirmed = self.pending_since, self.confirmed_at
+        return bool(confirmed and not (asked and asked > confirmed))
+
 
 @dataclass(slots=True)
 class Addressee:
@@ -90,6 +96,7 @@ class Addressee:
     paused_until: date | None
     links_since: datetime | None
     asked: dict[str, Any]
+    unsubscribed_at: datetime | None = None
 
     @property
     def preferences(self) -> Preferences:

@@ -21,7 +21,7 @@ from newsletter.subscribers.preferences import LISTS, Preferences
 
 _CHUNK = 500
 _ASKED = tuple(Preferences.model_fields)
-_WHO = ("id", "email", "state", "paused_from", "paused_until", "links_since")
+_WHO = ("id", "email", "state", "paused_from", "paused_until", "links_since", "unsubscribed_at")
 _ADDRESSEES = sa.select(
     *(getattr(Subscriber, name) for name in _WHO),
     # their lists as texts: many readers have the same
@@ -44,11 +44,11 @@ def addressees(session: Session, ids: Sequence[int]) -> dict[int, Addressee]:
     """Return subscribers by id, as a run sees them."""
     found: dict[int, Addressee] = {}
     for chunk in chunks(ids, _CHUNK):
-        for id_, email, state, paused_from, paused_until, links_since, *asked in session.execute(
+        for id_, email, state, paused_from, paused_until, links_since, left_at, *asked in session.execute(
             _ADDRESSEES, {"ids": chunk}
         ):
             wishes = dict(zip(_ASKED, asked, strict=True))
-            found[id_] = Addressee(id_, email, state, paused_from, paused_until, links_since, wishes)
+            found[id_] = Addressee(id_, email, state, paused_from, paused_until, links_since, wishes, left_at)
     return found
 
 
@@ -87,6 +87,12 @@ def leave(session: Session, subscriber_ids: Collection[int], now: datetime) -> d
     return {row[0]: row[1] for row in rows}
 
 
+def who_agreed(session: Session, subscriber_ids: Collection[int]) -> set[int]:
+    """Return those of the ids whose owners have confirmed since they were last asked to."""
+    theirs = select(Subscriber).where(col(Subscriber.id).in_(subscriber_ids))
+    return {each.id or 0 for each in session.exec(theirs) if each.has_agreed}
+
+
 def known_ids(session: Session, subscriber_ids: Collection[int]) -> set[int]:
     """Return those of the ids that are somebody's."""
     return {id_ or 0 for id_ in session.exec(select(Subscriber.id).where(col(Subscriber.id).in_(subscriber_ids)))}
@@ -97,8 +103,7 @@ def come_back(session: Session, subscriber_id: int, left_at: datetime) -> Subscr
     person = locked(session, subscriber_id)
     if person is None or not left_then(person, left_at):
         return None
-    since, confirmed = person.pending_since, person.confirmed_at
-    person.state = State.ACTIVE if confirmed and not (since and since > confirmed) else State.PENDING
+    person.state = State.ACTIVE if person.has_agreed else State.PENDING
     person.unsubscribed_at = None
     session.add(person)
     return person

@@ -1,4 +1,7 @@
-"""``/u/<token>``: one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``, ``/erase``: what is next."""
+"""``/u/<token>``: one button on GET; POST leaves, also as one-click (RFC 8058). ``/back``, ``/erase``: what is next.
+
+``/rejoin/<token>``: the ways back, for who comes from the mail that says goodbye.
+"""
 
 from typing import cast, get_args
 
@@ -10,9 +13,9 @@ from newsletter import membership, privacy
 from newsletter.app import App
 from newsletter.errors import TokenError
 from newsletter.membership import How
-from newsletter.signing import Purpose
+from newsletter.signing import Purpose, Signed
 from newsletter.subscribers import store as subscribers
-from newsletter.subscribers.models import State
+from newsletter.subscribers.models import State, Subscriber
 from newsletter.web import forms
 from newsletter.web.deps import AppDep, Show, ShowDep
 from newsletter.web.leaving import Leaving
@@ -53,6 +56,10 @@ def _left(app: App, show: Show, token: str, left: bool) -> HTMLResponse:
         back = f"/back/{sign(Purpose.RETURN, id_, now=at)}"
         if opens_preferences(person, app.signer.read(Purpose.UNSUBSCRIBE, token, now=app.now()), app.now()):
             erase_ = f"/erase/{sign(Purpose.ERASE, id_, now=at)}"
+    return _offer(show, person, back, erase_)
+
+
+def _offer(show: Show, person: Subscriber, back: str, erase_: str = "") -> HTMLResponse:
     offers = ("weekly", "pause", "undo") if person.confirmed_at else ("undo",)
     return show.speaking(person.language)("unsubscribed.html", back=back, offers=offers, erase=erase_, wrong="")
 
@@ -96,10 +103,34 @@ def again(token: str, app: AppDep) -> RedirectResponse:
 @router.post("/back/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
 async def come_back(token: str, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
     """Undo leaving, or have fewer mails or a pause instead."""
+    signed = app.signer.read(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
+    return await _come_back(signed, request, app, show)
+
+
+@router.api_route("/rejoin/{token}", methods=["GET", "HEAD"], response_class=HTMLResponse)
+def ways_back(token: str, app: AppDep, show: ShowDep) -> Response:
+    """Show a button for each way back; lead somewhere useful who has come back."""
+    signed = app.signer.read(Purpose.REJOIN, token, now=app.now(), max_age=membership.REJOIN_WITHIN)
+    with app.db.snapshot() as session:
+        person = subscribers.get(session, signed.id)
+    if person is None:
+        raise TokenError("this link is not valid")
+    if not subscribers.left_then(person, signed.at):
+        return RedirectResponse("/link", status_code=303)
+    return _offer(show, person, f"/rejoin/{token}")
+
+
+@router.post("/rejoin/{token}", response_class=HTMLResponse, dependencies=[Depends(refuse_other_sites)])
+async def rejoin(token: str, request: Request, app: AppDep, show: ShowDep) -> HTMLResponse:
+    """Undo leaving by the link that was mailed."""
+    signed = app.signer.read(Purpose.REJOIN, token, now=app.now(), max_age=membership.REJOIN_WITHIN)
+    return await _come_back(signed, request, app, show)
+
+
+async def _come_back(signed: Signed, request: Request, app: App, show: Show) -> HTMLResponse:
     how = forms.text(await forms.read(request), "how") or "undo"
     if how not in get_args(How):
         raise HTTPException(400)
-    signed = app.signer.read(Purpose.RETURN, token, now=app.now(), max_age=membership.RETURN_WITHIN)
     person = await run_in_threadpool(membership.come_back, app, signed.id, signed.at, cast("How", how))
     if person is None:
         raise TokenError("this link is not valid")

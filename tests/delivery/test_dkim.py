@@ -18,6 +18,8 @@ from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery import dkim
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.alarms import store as alarms
+from newsletter.delivery.alarms.models import Found, Kind
 from newsletter.delivery.message import build
 from newsletter.delivery.models import Mail
 from newsletter.errors import SettingsError
@@ -122,7 +124,8 @@ def test_signing_takes_the_place_of_nothing() -> None:
 def test_every_mail_that_reaches_the_relay_is_signed(
     make_app: Callable[..., App], sqlite_url: str, smtp: SmtpServer, tmp_path: Path
 ) -> None:
-    app = make_app(sqlite_url, smtp_url=smtp.url, dkim_keys=key_files(tmp_path, "rsa", "ed25519"))
+    settings = {"smtp_url": smtp.url, "dkim_keys": key_files(tmp_path, "rsa", "ed25519")}
+    app = make_app(sqlite_url, **settings, admin_email="admin@example.org")
     titles = (*HOSTILE, ".dots\n.\n..", "Δίκτυα 网络 شبكات")
     add_papers(app, [record(n, clean(text, MAX_TITLE), abstract=f".{text}" * 9) for n, text in enumerate(titles, 1)])
     readers = add_readers(app, 3, max_papers=20) + add_readers(app, 2, prefix="plain", tracking=False)
@@ -130,11 +133,17 @@ def test_every_mail_that_reaches_the_relay_is_signed(
     with app.db.session() as session:
         entry = Entry("pending@example.org", Preferences(), State.PENDING)
         pending = next(iter(subscribers.write_entries(session, [entry], app.now())[0]))
+        subscribers.leave(session, readers[-1:], app.now())
+        wanting = {State.PENDING: pending, State.ACTIVE: readers[0], State.UNSUBSCRIBED: readers[-1]}
+        found = Found(Kind.SOURCE, "x", "Something happened", "What it was.", "newsletter status")
+        assert alarms.keep(session, [found], app.now())
+        assert alarms.tell(session, 1, app.now())
         for mail in notices:
-            who = pending if mail.wanted_by is State.PENDING else readers[0]
-            deliveries.queue_notices(session, mail, {who: mail}, now=app.now(), within=timedelta(days=1))
+            who = wanting[mail.wanted_by]
+            if not mail.is_for_operator:
+                deliveries.queue_notices(session, mail, {who: mail}, now=app.now(), within=timedelta(days=1))
     issue = open_and_queue(app)
-    assert pipeline.deliver(app, issue.id) == 5
+    assert pipeline.deliver(app, issue.id) == 4
     assert pipeline.deliver(app, None) == len(notices)
     for each in smtp.accepted:
         assert verified(each.data, KEYS) == [True, True]

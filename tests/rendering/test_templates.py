@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from jinja2.sandbox import SecurityError
 
+from newsletter.delivery.alarms.models import Bundle, Told
 from newsletter.delivery.desk import MAILS
 from newsletter.delivery.models import Mail
 from newsletter.errors import SettingsError
@@ -20,6 +21,8 @@ NOTICE = {
     "timezone": "Europe/Berlin",
     "when": "every day",
     "confirm_url": "https://news.example.org/confirm/t",
+    "alarms": Bundle((Told("something happened", "What it was.", "newsletter status", "2026-08-05 09:00 UTC"),)),
+    "come_back_url": "https://news.example.org/rejoin/t",
     "new_address_url": "https://news.example.org/address/t",
     "preferences_url": "https://news.example.org/preferences/t",
     "unsubscribe_url": "https://news.example.org/u/t",
@@ -30,6 +33,8 @@ LINKS = {
     Mail.WELCOME: {"preferences_url", "unsubscribe_url"},
     Mail.LINK: {"preferences_url", "unsubscribe_url"},
     Mail.NEW_ADDRESS: {"new_address_url"},  # whoever reads it need not be the subscriber
+    Mail.GOODBYE: {"come_back_url"},
+    Mail.ALERT: set(),
     Mail.MOVED: {"unsubscribe_url"},  # the old address may be somebody else's by now
 }
 

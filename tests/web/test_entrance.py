@@ -64,6 +64,7 @@ class Reader:
             "/u/{}": (Purpose.UNSUBSCRIBE, ""),
             "/back/{}": (Purpose.RETURN, ""),
             "/erase/{}": (Purpose.ERASE, ""),
+            "/rejoin/{}": (Purpose.REJOIN, ""),
             f"/c/{{}}/{self.paper}/page": (Purpose.READ, ""),
             **{f"/preferences/{{}}{room}": (Purpose.PREFERENCES, room) for room in preferences},
             **{f"/f/{{}}/{self.paper}/{kind}": (Purpose.FEEDBACK, kind) for kind in said},
@@ -85,12 +86,12 @@ FIELDS = {
     "/erase/{}": {"sure": "yes"},
     "/f/{}/1/mute": {"mutes": "knots"},
 }
-GUARDED = ["/confirm/{}", "/address/{}", "/back/{}", "/erase/{}", *(f"/preferences/{{}}{room}" for room in
+GUARDED = ["/confirm/{}", "/address/{}", "/back/{}", "/erase/{}", "/rejoin/{}", *(f"/preferences/{{}}{room}" for room in
            ("", "/undo", "/papers", "/pause", "/address", "/links", "/erase")),
            *(f"/f/{{}}/1/{kind}" for kind in ("like", "dislike", "more", "less", "mute", "undo"))]  # fmt: skip
 
 
-LEFT = ("/back/{}", "/erase/{}")  # for who has just left
+LEFT = ("/back/{}", "/erase/{}", "/rejoin/{}")  # for who has just left
 
 
 @pytest.fixture

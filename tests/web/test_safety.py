@@ -21,6 +21,7 @@ from newsletter.delivery.models import Delivery, Mail
 from newsletter.rendering.links import FEEDBACK
 from newsletter.signing import Purpose, Signer
 from newsletter.subscribers.changes.models import AddressChange
+from newsletter.subscribers.intake.models import EntryPoint
 from newsletter.tables import TABLES
 from newsletter.tracking.models import Event
 from newsletter.web import create_web
@@ -53,6 +54,7 @@ GOES_TO = re.compile(r'<(?:a|link|form)(?![^>]* method="post")[^>]* (?:href|acti
 LAST = {
     Purpose.RETURN: membership.RETURN_WITHIN,
     Purpose.ERASE: membership.RETURN_WITHIN,
+    Purpose.REJOIN: membership.REJOIN_WITHIN,
     Purpose.NEW_ADDRESS: steering.MOVE_WITHIN,
     Purpose.CONFIRM: membership.CONFIRM_WITHIN,
     Purpose.PREFERENCES: LINKS_LAST,
@@ -95,6 +97,7 @@ def paths(made: dict[Purpose, str]) -> list[tuple[Purpose, str, str]]:
         (Purpose.FEEDBACK, "POST", f"/f/{made[Purpose.FEEDBACK]}/1/undo"),
         (Purpose.ERASE, "POST", f"/erase/{made[Purpose.ERASE]}"),
         (Purpose.RETURN, "POST", f"/back/{made[Purpose.RETURN]}"),
+        *((Purpose.REJOIN, method, f"/rejoin/{made[Purpose.REJOIN]}") for method in ("GET", "POST")),
         *((Purpose.FEED, "GET", f"/feed/{made[Purpose.FEED]}.{kind}") for kind in ("atom", "json")),
         (Purpose.READ, "GET", f"/c/{made[Purpose.READ]}/1/page"),
     ]
@@ -105,7 +108,7 @@ def prepared(app: App) -> dict[Purpose, str]:
     add_papers(app, [record(1)])
     asked = sign_up(app, "pending@example.org")
     [reader] = add_readers(app, 1)
-    gone = add_readers(app, 1, prefix="gone")
+    gone = add_readers(app, 2, prefix="gone")
     membership.unsubscribe(app, gone)
     steering.ask_address(app, reader, "moved@example.org")
     pipeline.deliver(app, open_and_queue(app).id)
@@ -117,6 +120,7 @@ def prepared(app: App) -> dict[Purpose, str]:
         Purpose.UNSUBSCRIBE: reader,
         Purpose.RETURN: gone[0],
         Purpose.ERASE: gone[0],
+        Purpose.REJOIN: gone[1],
         Purpose.PREFERENCES: reader,
         Purpose.FEED: reader,
         Purpose.READ: digest,
@@ -140,6 +144,11 @@ def crawl(app: App, clock: Clock) -> set[str]:
         steering.ask_address(app, reader, f"new{number}@example.org")
     steering.move(app, 1)
     sign_up(app, "reader2@example.org")
+    membership.unsubscribe(app, add_readers(app, 1, prefix="gone"), EntryPoint.OPERATOR)
+    broken = {"mail": Mail.WELCOME, "subscriber_id": moved, "state": "skipped", "skip_reason": "unprintable"}
+    with app.db.session() as session:  # what needs the operator
+        at = dict.fromkeys(("queued_at", "not_before", "expires_at", "done_at"), app.now())
+        session.add(Delivery(**broken, **at))
     open_and_queue(app)
     mails = mails_of(app)
     with app.db.snapshot() as session:
@@ -155,9 +164,9 @@ def crawl(app: App, clock: Clock) -> set[str]:
 def test_following_every_link_of_every_mail_and_of_every_page_behind_it_changes_nothing(
     make_app: Callable[..., App], database_url: str, clock: Clock
 ) -> None:
-    app = make_app(database_url)
+    app = make_app(database_url, admin_email="admin@example.org")
     links = crawl(app, clock)
-    rooms = {"", "u", "c", "o", "v", "confirm", "preferences", "address", "f"}
+    rooms = {"", "u", "c", "o", "v", "confirm", "preferences", "address", "f", "rejoin"}
     assert {link.split("/")[1] for link in links} == rooms
     client, before, lasting = TestClient(create_web(app), follow_redirects=False), dump(app), dump(app, events=False)
     seen: set[str] = set()

@@ -48,10 +48,15 @@ def _marking(session: Session) -> sa.Update:
     }
     rows = listed(session, "rows", **types)
     pending = _one_of(col(Delivery.mail), [each for each in Mail if each.wanted_by is State.PENDING])
+    left = _one_of(col(Delivery.mail), [each for each in Mail if each.wanted_by is State.UNSUBSCRIBED])
+    operators = _one_of(col(Delivery.mail), [each for each in Mail if each.is_for_operator])
     elsewhere = _one_of(col(Delivery.mail), [each for each in Mail if each.goes_elsewhere])
     wanted = sa.select(col(Subscriber.id)).where(
         col(Subscriber.id) == col(Delivery.subscriber_id),
-        col(Subscriber.state) == sa.case((pending, State.PENDING.value), else_=State.ACTIVE.value),
+        col(Subscriber.state)
+        == sa.case((pending, State.PENDING.value), (left, State.UNSUBSCRIBED.value), else_=State.ACTIVE.value),
+        # who has come back and left again has seen how, unless another mail says so
+        sa.or_(~left, col(Subscriber.unsubscribed_at) == col(Delivery.queued_at)),
         ~_paused(),
         sa.or_(elsewhere, col(Subscriber.email) == rows.c.recipient),
     )
@@ -59,7 +64,7 @@ def _marking(session: Session) -> sa.Update:
         sa.update(Delivery)
         .where(col(Delivery.id) == rows.c.id, col(Delivery.attempts) == rows.c.no)
         .where(col(Delivery.lease_owner) == sa.bindparam("owner"), col(Delivery.state) == DeliveryState.LEASED)
-        .where(wanted.correlate(Delivery, rows).exists(), _running(), ~custody.held())
+        .where(sa.or_(wanted.correlate(Delivery, rows).exists(), operators), _running(), ~custody.held())
         .values(
             state=DeliveryState.HANDOFF,
             lease_until=sa.bindparam("until"),
@@ -139,9 +144,10 @@ def _attempting(session: Session) -> sa.Insert:
 
 
 def _words(rows: sa.Subquery) -> sa.ColumnElement[str]:
-    """Return a relay's reply: who is erased must not come back in its words."""
+    """Return a relay's reply: who is erased must not come back in its words; an operator never was a subscriber."""
     known = sa.select(col(Subscriber.id)).where(col(Subscriber.id) == col(Delivery.subscriber_id))
-    return sa.case((known.correlate(Delivery).exists(), rows.c.reply), else_="")
+    is_there = sa.or_(known.correlate(Delivery).exists(), col(Delivery.subscriber_id) <= 0)
+    return sa.case((is_there, rows.c.reply), else_="")
 
 
 def _paused() -> sa.ColumnElement[bool]:

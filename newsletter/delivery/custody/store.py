@@ -21,6 +21,7 @@ from sqlmodel import Session, col, select
 from newsletter.db import dialect
 from newsletter.delivery.custody.models import Custody
 
+_HELD = "sending is held: "
 _RELEASE = "look at what was sent since, then: newsletter deliveries release"
 _SUFFIX = "-witness"
 # A restored dump makes the table anew; recovery to a point in time begins a timeline; another server has another name.
@@ -56,9 +57,9 @@ def check(session: Session, now: datetime) -> str:
 def why_held(kept: Custody, place: str, witness: Witness | None) -> str:
     """Return why a database must not send until the operator says so, or nothing."""
     if witness and witness.ledger == kept.ledger and witness.handed > kept.handed:
-        return f"sending is held: mails went out that this database knows nothing of, so it is an old copy; {_RELEASE}"
+        return f"{_HELD}mails went out that this database knows nothing of, so it is an old copy; {_RELEASE}"
     if kept.place is not None and kept.place != place:
-        return f"sending is held: this database is a copy, or was restored from a backup; {_RELEASE}"
+        return f"{_HELD}this database is a copy, or was restored from a backup; {_RELEASE}"
     return ""
 
 
@@ -70,6 +71,18 @@ def held_why(session: Session) -> str:
         with session.get_bind().engine.connect().execution_options(newsletter_read_only=True) as later:
             kept = _kept(Session(later))
     return kept.held_why or why_held(kept, _place(session), witness)
+
+
+def held_since(session: Session) -> datetime | None:
+    """Return since when nothing is sent; ``None`` if all is well, or nobody has tried to."""
+    kept = _kept(session)
+    return kept.held_at if kept.held_why else None
+
+
+def reason(why: str) -> str:
+    """Return why sending is held, as a sentence without its end, and without what to do about it."""
+    text = why.removeprefix(_HELD).removesuffix(f"; {_RELEASE}")
+    return text[:1].upper() + text[1:]
 
 
 def held() -> sa.ColumnElement[bool]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from newsletter.delivery.ledger import LEASE, attempt_row
-from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Word
+from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, Word
 from newsletter.issues.models import Issue, IssueState
 from newsletter.subscribers import store as subscribers
 from newsletter.subscribers.models import ERASED, Addressee, Subscriber
@@ -44,7 +44,7 @@ class Which:
 class Listed:
     """A delivery as the operator sees it.
 
-    :ivar address: ``None`` for who was erased.
+    :ivar address: ``None`` for who was erased, and for the operator.
     :ivar issue: its slot, or empty.
     :ivar at: since when it is as it is; for what waits, when it is due.
     """
@@ -236,6 +236,8 @@ def _against(session: Session, rows: Sequence[Delivery], now: datetime) -> dict[
 def _why_not(row: Delivery, person: Addressee | None, issue: Issue | None, barred: set[str], now: datetime) -> str:
     if row.expires_at <= now:
         return "expired"
+    if Mail(row.mail).is_for_operator:
+        return ""
     if issue and issue.state == IssueState.CANCELLED:
         return "cancelled"
     if person is None or person.state != row.wanted_by:

@@ -15,7 +15,8 @@ from newsletter.delivery.lint.markup import Page, read_page
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_OUTSIDE = {"new_address"}  # mails to an address that is nobody's yet: it has nothing to unsubscribe from
+# mails to an address that is nobody's yet, or of who has left, or to the operator: nothing to unsubscribe from
+_OUTSIDE = {"new_address", "goodbye", "alert"}
 URL = re.compile(r"(?:https?://|mailto:)[^\s<>\"']+")
 
 

@@ -10,6 +10,7 @@ from newsletter.papers.calendar import Batch, Calendar, outlook
 _ENOUGH = 3  # failures in a row, until a source is asked less often
 _FIRST_REST = timedelta(hours=1)
 _LONGEST_REST = timedelta(hours=12)
+_LONG = timedelta(hours=24)
 _OFTEN_ENOUGH = timedelta(minutes=58)
 _STILL_SETTLING = timedelta(hours=6)  # a list that is later than that is asked for once an hour
 _LATE = timedelta(hours=20)
@@ -38,6 +39,7 @@ class Health:
     """How a source is.
 
     :ivar failures: runs in a row without any success.
+    :ivar failing_since: when the first of them was over.
     :ivar new: papers it brought, ever; `updated` likewise.
     """
 
@@ -48,6 +50,11 @@ class Health:
     failures: int = 0
     new: int = 0
     updated: int = 0
+    failing_since: datetime | None = None
+
+    def is_down(self, now: datetime) -> bool:
+        """Return whether it has failed for so long that somebody should look: a day's issue went without it."""
+        return self.failures >= _ENOUGH and self.failing_since is not None and now - self.failing_since >= _LONG
 
     @property
     def resting_until(self) -> datetime | None:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from newsletter.db import chunks, insert
+from newsletter.db import UTCDateTime, chunks, insert
 from newsletter.papers.pulls.health import Health, Look
 from newsletter.papers.pulls.models import KnownAnswer, Pull
 from newsletter.papers.sources.http import Validators
@@ -45,11 +45,13 @@ def health(session: Session) -> list[Health]:
             last_success_at=good[source].finished_at if source in good else None,
             last_error_at=bad[source].finished_at if source in bad else None,
             last_error=bad[source].error if source in bad else "",
-            failures=_failures(session, source),
+            failures=failures,
             new=new,
             updated=updated,
+            failing_since=since,
         )
         for source, new, updated in session.exec(totals)
+        for failures, since in [_failures(session, source)]
     ]
 
 
@@ -104,8 +106,11 @@ def _latest(session: Session, condition: sa.ColumnElement[bool] | bool) -> dict[
     }
 
 
-def _failures(session: Session, source: str) -> int:
-    """Return how many runs in a row failed; what counts in a run is its newest day: an old one may be gone for good."""
+def _failures(session: Session, source: str) -> tuple[int, datetime | None]:
+    """Return how many runs in a row failed, and when the first of them was over.
+
+    What counts in a run is its newest day: an old one may be gone for good.
+    """
     runs = select(Pull.started_at, sa.func.max(Pull.day).label("day")).where(Pull.source == source)
     newest = runs.group_by(col(Pull.started_at)).subquery()
     judged = sa.and_(
@@ -115,7 +120,7 @@ def _failures(session: Session, source: str) -> int:
     )
     good = select(sa.func.max(Pull.id)).join(newest, judged).where(Pull.error == "").scalar_subquery()
     statement = (
-        select(sa.func.count())
+        select(sa.func.count(), sa.func.min(col(Pull.finished_at), type_=UTCDateTime()))
         .select_from(Pull)
         .join(newest, judged)
         .where(Pull.error != "", col(Pull.id) > sa.func.coalesce(good, 0))

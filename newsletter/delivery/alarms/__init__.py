@@ -1,0 +1,1 @@
+"""Alarms: what needs the operator, when it was mailed to them, and when it was over. Nothing here names a reader."""
