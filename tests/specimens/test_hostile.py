@@ -91,7 +91,7 @@ def mail_with(text: str, mail: Mail) -> Opened:
 
 
 def shape(mail: Opened) -> list[tuple[str, tuple[str, ...]]]:
-    """Return a mail's tags with the names of their attributes, but for teasers and papers' links: these may be left out."""
+    """Return a mail's tags with their attributes' names, but for teasers and papers' links, which may be left out."""
     return [(each.name, tuple(each.attributes)) for each in _settled(mail.page.elements)]
 
 
