@@ -2,7 +2,6 @@
 
 import email
 import json
-import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from email import policy
@@ -455,12 +454,12 @@ def test_a_source_that_has_failed_for_a_day_is_told_and_is_over_when_it_answers(
 
 
 def own_templates(tmp_path: Path, mail: str) -> Path:
-    """Return templates of which one cannot be printed."""
-    templates = tmp_path / "templates"
-    shutil.copytree(ROOT / "templates", templates)
-    body = templates / f"email/{mail}/body.txt"
-    body.write_text(body.read_text(encoding="utf-8") + "{{ site.nobody.knows }}", encoding="utf-8")
-    return templates
+    """Return a folder in which one mail's text cannot be printed."""
+    body = Path(f"email/{mail}/body.txt")
+    text = (ROOT / "templates" / body).read_text(encoding="utf-8")
+    (tmp_path / "templates" / body).parent.mkdir(parents=True)
+    (tmp_path / "templates" / body).write_text(text + "{{ site.nobody.knows }}", encoding="utf-8")
+    return tmp_path / "templates"
 
 
 def test_mails_that_cannot_be_printed_are_told_and_forgotten_after_a_day(
@@ -562,7 +561,7 @@ def test_a_database_of_the_version_before_is_migrated(make_app: Callable[..., Ap
     with app.db.session() as session:
         session.execute(sa.text("DROP TABLE alarms"))
         session.execute(sa.text("DROP INDEX ix_deliveries_unprintable"))
-        session.execute(sa.text("UPDATE alembic_version SET version_num = '0008'"))
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '0009'"))
     migrate(app.db)
     stop(app, queued(app))
     work(app)

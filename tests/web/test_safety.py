@@ -17,6 +17,7 @@ from sqlmodel import select
 
 from newsletter import pipeline, privacy, steering
 from newsletter.app import App
+from newsletter.delivery.desk import MAILS
 from newsletter.delivery.models import Delivery, Mail
 from newsletter.rendering.links import FEEDBACK
 from newsletter.signing import Purpose, Signer
@@ -152,7 +153,10 @@ def crawl(app: App, clock: Clock) -> set[str]:
     open_and_queue(app)
     mails = mails_of(app)
     with app.db.snapshot() as session:
-        assert set(session.exec(select(Delivery.mail).where(Delivery.state == "sent"))) == set(Mail)
+        assert set(session.exec(select(Delivery.mail).where(Delivery.state == "sent"))) == {
+            Mail.DIGEST,  # whose other forms are the same in the ledger
+            *(set(Mail) - set(MAILS.values())),
+        }
     links: set[str] = set()
     for mail in mails:
         bodies = [part.get_content() for part in mail.walk() if part.get_content_maintype() == "text"]
