@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -324,8 +325,10 @@ def test_a_pull_that_is_stopped_by_hand_keeps_what_it_has_at_once(
     }
     program = [str(Path(sys.executable).parent / "newsletter"), "pull", "--since", "2026-08-03", "--day", "2026-08-05"]
     process = subprocess.Popen(program, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    pause = threading.Event()
     while "2026-08-05" not in days.asked:
         assert process.poll() is None
+        pause.wait(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)  # the request that hangs would take a minute
     assert (process.returncode, said) == (

@@ -74,9 +74,11 @@ def test_a_deploy_in_the_middle_of_an_issue_leaves_nothing_unknown(
     add_readers(app, 40)
     issue = open_and_queue(app)
     running: list[subprocess.Popen[str]] = []
+    told: list[bool] = []
 
     def stop_at_the_tenth(step: str, _session: Session) -> str | None:
-        if step == "dot" and len(smtp.accepted) == 10:
+        if step == "dot" and len(smtp.accepted) >= 10 and not told:  # two at once may take it from nine to eleven
+            told.append(True)
             running[0].send_signal(number)
         if len(smtp.accepted) >= 10:
             threading.Event().wait(0.1)  # a relay that takes its time

@@ -4,7 +4,6 @@
 body, dot) kills from outside: see the tests.
 """
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -26,9 +25,6 @@ from newsletter.settings import Settings
 from worker import inline
 from worker.__main__ import told_to_stop
 
-# Each process is forked off one that has everything imported: a second and a half saved for each.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["newsletter.pipeline", "worker.__main__"])
 _HOARD: list[bytes] = []
 POINTS = ("leased", "printed", "before-handoff", "after-handoff", "before-settle", "after-settle")
 

@@ -11,8 +11,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from crash_worker import POINTS, PROCESSES, deliver
+from crash_worker import POINTS, deliver
 from fakes import Session, SmtpServer
+from processes import PROCESSES
 from samples import add_papers, add_readers, open_and_queue, record
 
 from newsletter import clock, pipeline

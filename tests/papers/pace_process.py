@@ -1,6 +1,4 @@
-"""Asks a server several times, in turn with other processes: started by `test_pace.py` as a process of its own."""
-
-import argparse
+"""Asks a server several times, in turn with other processes: what `test_pace.py` does in a process of its own."""
 
 from newsletter.db import Database
 from newsletter.papers.sources.http import Web
@@ -16,26 +14,14 @@ class NoPace:
         raise RuntimeError("the broker did not answer")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--times", type=int, default=1)
-    parser.add_argument("--database", default="")
-    parser.add_argument("--broker", default="")
-    parser.add_argument("--interval", type=float, required=True)
-    parser.add_argument("--hold", type=float, required=True)
-    given = parser.parse_args()
+def ask(url: str, times: int, interval: float, hold: float, database: str = "", broker: str = "") -> None:
+    """Ask so many times, each in a turn kept in the one or the other; a process that cannot ends with an error."""
     pace: Pace
-    if given.broker:
-        pace = RedisPace(given.broker, "test", given.interval, given.hold, fallback=NoPace())
+    if broker:
+        pace = RedisPace(broker, "test", interval, hold, fallback=NoPace())
     else:
-        pace = DatabasePace(Database(given.database), "test", given.interval, given.hold)
-    host = given.url.split("/")[2]
-    web = Web(timeout_seconds=30, backoff_seconds=0, named=[given.url], paces={host: pace})
-    for _ in range(given.times):
-        assert web.get(given.url).status == 200
-    print("done")
-
-
-if __name__ == "__main__":
-    main()
+        pace = DatabasePace(Database(database), "test", interval, hold)
+    host = url.split("/")[2]
+    web = Web(timeout_seconds=30, backoff_seconds=0, named=[url], paces={host: pace})
+    for _ in range(times):
+        assert web.get(url).status == 200

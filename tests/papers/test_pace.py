@@ -1,7 +1,5 @@
 """One request at a time and not too often, over all processes: with real ones, real databases and a real broker."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +7,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from pathlib import Path
+from multiprocessing.context import ForkServerProcess
 from typing import Any, Protocol
 
 import pytest
 import redis
 import sqlalchemy as sa
 from fakes import free_port
+from pace_process import ask
+from processes import PROCESSES
 from sqlmodel import select
 from structlog.testing import capture_logs
 
@@ -148,37 +148,35 @@ def keeper(request: pytest.FixtureRequest) -> Keeper:
 
 
 @pytest.fixture
-def start(keeper: Keeper) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(keeper: Keeper) -> Iterator[Callable[..., ForkServerProcess]]:
     """Start processes that ask in turn; none outlives its test."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[ForkServerProcess] = []
 
-    def begin(url: str, times: int, hold_seconds: float) -> subprocess.Popen[str]:
-        options = {"url": url, "times": times, "hold": hold_seconds, "interval": INTERVAL} | keeper.options
-        command = [sys.executable, str(Path(__file__).with_name("pace_process.py"))]
-        command += [f"--{name}={value}" for name, value in options.items()]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    def begin(url: str, times: int, hold_seconds: float) -> ForkServerProcess:
+        running.append(PROCESSES.Process(target=ask, args=(url, times, INTERVAL, hold_seconds), kwargs=keeper.options))
+        running[-1].start()
         return running[-1]
 
     yield begin
     for each in running:
         each.kill()
-        each.communicate()
+        each.join()
 
 
 def test_several_processes_ask_one_at_a_time_and_not_too_often(
-    start: Callable[..., subprocess.Popen[str]], host: Host
+    start: Callable[..., ForkServerProcess], host: Host
 ) -> None:
     asking = [start(host.url, times=3, hold_seconds=60) for _ in range(3)]
     for each in asking:
-        said, _ = each.communicate(timeout=120)
-        assert (each.returncode, said) == (0, "done\n")
+        each.join(timeout=120)
+        assert each.exitcode == 0
     assert len(host.arrived) == 9
     assert host.most_together == 1
     assert min(host.gaps()) >= INTERVAL - CLOCKS
 
 
 def test_a_process_that_is_killed_while_it_asks_loses_its_turn(
-    start: Callable[..., subprocess.Popen[str]], keeper: Keeper, host: Host
+    start: Callable[..., ForkServerProcess], keeper: Keeper, host: Host
 ) -> None:
     killed = start(f"{host.url}/hang", times=1, hold_seconds=2)
     assert host.came.acquire(timeout=60)
@@ -186,9 +184,10 @@ def test_a_process_that_is_killed_while_it_asks_loses_its_turn(
     left = keeper.left()
     assert 0 < left <= 2 + CLOCKS
     killed.kill()
-    killed.wait()
-    said, _ = start(host.url, times=1, hold_seconds=60).communicate(timeout=120)
-    assert said == "done\n"
+    killed.join()
+    another = start(host.url, times=1, hold_seconds=60)
+    another.join(timeout=120)
+    assert another.exitcode == 0
     assert len(host.arrived) == 2
     assert host.arrived[1] >= now + left - CLOCKS
 
