@@ -48,7 +48,7 @@ class Likeness:
 
     def lacks(self, keys: Iterable[str]) -> set[str]:
         """Return those of the papers whose texts must be given to look at them."""
-        return set(keys) - self._place.keys()
+        return {key for key in keys if key not in self._place}
 
     def look(self, rated: Sequence[Rated]) -> tuple[list[int], Look]:
         """Return at which row each rated paper is, and the rows.

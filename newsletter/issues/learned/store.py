@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -304,24 +305,35 @@ def rated(
     :param before: only what they had said by then.
     """
     said = {who: each[:_MOST_RATED] for who, each in ratings.of_readers(session, subscriber_ids, before).items()}
-    words = {word for theirs in said.values() for word in theirs}
-    keys = {_identity(each.key, each.title, each.text, each.paper_id) for each in words}
-    lacking = pool.likeness.lacks(keys) if pool else keys
-    ids = {each.paper_id for each in words if each.paper_id and (not each.title or f"#{each.paper_id}" in lacking)}
+    words = [word for theirs in said.values() for word in theirs]
+    ours = {each.paper_id for each in words if each.paper_id}
+    lacking = pool.likeness.lacks(map(_key, ours)) if pool else None
+    ids = {each.paper_id for each in words if each.paper_id and not each.title}
+    ids |= ours if lacking is None else {id_ for id_ in ours if _key(id_) in lacking}
     known, placed = papers.by_ids(session, ids), places(session, learnt, ids, by)
-    seen: dict[Word, Rated] = {}  # many readers say the same of a paper
-    for each in words:
-        id_, weight = each.paper_id or 0, _WEIGHTS[Said(each.said)]
-        if id_ and id_ not in known:
-            seen[each] = Rated(each.title, None, weight, f"#{id_}", shared=True)
-        else:
-            seen[each] = as_rated(each.key, each.title, each.text, known.get(id_), weight, placed.get(id_, NOWHERE))
+
+    @cache  # many readers say the same of a paper
+    def seen(word: Word) -> Rated:
+        id_ = word.paper_id or 0
+        return as_rated(
+            word.key, word.title, word.text, known.get(id_), _WEIGHTS[Said(word.said)], placed.get(id_, NOWHERE)
+        )
+
     return {
         who: Ratings(
-            tuple([seen[each] for each in theirs]), frozenset([each.paper_id for each in theirs if each.paper_id])
+            tuple(
+                [_looked_at(each) if each.paper_id and each.paper_id not in known else seen(each) for each in theirs]
+            ),
+            frozenset([each.paper_id for each in theirs if each.paper_id]),
         )
         for who, theirs in said.items()
     }
+
+
+@lru_cache(maxsize=20_000)  # many readers say the same of a paper, and say it again for the next issue
+def _looked_at(word: Word) -> Rated:
+    """Return a paper that the pool has looked at."""
+    return Rated(word.title, None, _WEIGHTS[Said(word.said)], _key(word.paper_id or 0), shared=True)
 
 
 def as_rated(
@@ -343,8 +355,13 @@ def as_rated(
 def _identity(key: str, title: str, text: str, paper_id: int | None) -> str:
     """Return what makes a rated paper the same for all; what somebody pasted that we do not know is theirs alone."""
     if paper_id:
-        return f"#{paper_id}"
+        return _key(paper_id)
     return blake2b(f"{key}\n{title}\n{text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _key(paper_id: int) -> str:
+    """Return what makes a paper that we know the same for all."""
+    return f"#{paper_id}"
 
 
 def pack(values: NDArray[np.float32]) -> bytes:
