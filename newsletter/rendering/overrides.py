@@ -68,7 +68,8 @@ def parsed(environment: jinja2.Environment, path: Path) -> nodes.Template:
         raise SettingsError(f"{path}, line {exc.lineno}: {exc.message}") from exc
     except RecursionError:
         raise SettingsError(f"{path}: statements inside one another, too deep to be read") from None
-    for node in tree.find_all((nodes.Filter, nodes.Test)):
+    # Pages have filters of their own, which are made for a language.
+    for node in tree.find_all((nodes.Filter, nodes.Test)) if environment is not _PAGES else ():
         kind, known = ("filter", environment.filters) if isinstance(node, nodes.Filter) else ("test", environment.tests)
         if node.name not in known:
             raise SettingsError(f"{path}, line {node.lineno}: there is no {kind} {node.name}")

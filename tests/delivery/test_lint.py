@@ -531,7 +531,7 @@ def test_the_command_says_what_it_cannot_judge(command_here: Command, tmp_path: 
     (templates / "email/welcome/body.txt").write_text("{{ site.nobody.knows }}", encoding="utf-8")
     broken_template = command_here("lint", "welcome", templates_dir=str(templates))
     assert broken_template.returncode == 1
-    assert broken_template.stderr.startswith("newsletter: the templates of welcome cannot be rendered: ")
+    assert broken_template.stderr.startswith(f"newsletter: {templates}/email/welcome/body.txt, line 1: ")
     assert "has no attribute 'nobody'" in broken_template.stderr
 
 

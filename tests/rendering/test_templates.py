@@ -1,6 +1,7 @@
 """Mail templates: complete trios, compiled once, strict about names."""
 
 import re
+import shutil
 from pathlib import Path
 
 import jinja2
@@ -126,6 +127,7 @@ def test_an_operators_file_takes_the_place_of_ours_and_all_others_stay(tmp_path:
         ("email/_partials/foot.mjml", "<mj-raw>{{ nope }}</mj-raw>", r"foot\.mjml, line 1: there is no nope"),
         ("email/welcome/body.txt", "{% include 'nothere.txt' %}", "takes no other one"),
         ("web/archive.html", "Hello\n{% block x %}{{ ", r"web/archive\.html, line 2"),
+        ("email/welcome/body.txt", "Hello\n{{ hour | nope }}", r"body\.txt, line 2: there is no filter nope"),
         ("web/base.html", "{% if %}", r"web/base\.html, line 1"),
     ],
 )
@@ -171,6 +173,12 @@ def test_a_template_reaches_nothing_but_what_it_is_given(tmp_path: Path, part: s
     put(tmp_path, f"email/welcome/{part}", text)
     with pytest.raises((SecurityError, jinja2.UndefinedError)):
         Templates(tmp_path).mail(Mail.WELCOME).render(NOTICE)
+
+
+def test_all_of_ours_are_good_as_an_operators_own(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "templates", tmp_path / "own")
+    theirs = Templates(tmp_path / "own").mail(Mail.WELCOME).render(NOTICE)
+    assert theirs == Templates().mail(Mail.WELCOME).render(NOTICE)
 
 
 def test_a_folder_without_templates_is_named(tmp_path: Path) -> None:
