@@ -94,6 +94,7 @@ class Edition:
         known = [each for each in candidates if each.paper_id in papers]
         self.papers = {each.paper_id: papers[each.paper_id] for each in known}
         self._titles = {id_: bare(paper.title) for id_, paper in self.papers.items()}
+        self._short_titles = {id_: shorten(title, words.SUBJECT) for id_, title in self._titles.items()}
         self._talk = {each.paper_id: words.talk_of(each) for each in known}
         trends = [each.trend for each in known] if span is Span.DAY else _ageless(known, day)
         learned = knowledge or Knowledge()
@@ -174,7 +175,7 @@ class Edition:
         return Selection(considered, made, self.span, trends, self._subject(made, reader.subject))
 
     def _subject(self, picks: Sequence[DigestPick], before: str) -> str:
-        return words.subject([self._titles[pick.paper_id] for pick in picks], self.day, before)
+        return words.subject([self._short_titles[pick.paper_id] for pick in picks], self.day, before)
 
     def _title(self, paper_id: int) -> str:
         if paper_id not in self._titles:

@@ -8,12 +8,12 @@ from functools import lru_cache
 
 from newsletter.issues.digest import OUTSIDE, Selection, Span
 from newsletter.issues.models import IssueCandidate
-from newsletter.papers.textclean import bare, clean, shorten
+from newsletter.papers.textclean import bare, clean
 from newsletter.ranking.phrases import key_phrases
 from newsletter.ranking.types import Likened, Pick
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 
-_SUBJECT = 60  # characters of the first title in a subject; phones show about that much
+SUBJECT = 60  # characters of a title in a subject; phones show about that much
 _NAMED = 3  # interests named in the opening line
 _RISING = 5  # upvotes a day that are worth a word
 _LIKED = 60  # characters of a liked title in a reason
@@ -52,15 +52,17 @@ def period(span: Span, day: date, since: date | None) -> Period:
 def subject(titles: Sequence[str], day: date, before: str) -> str:
     """Return what is inside: the first title and how many more; never what the mail before said.
 
-    :param titles: of the picks, best first.
+    :param titles: of the picks, best first, each of `SUBJECT` characters at most.
     :param before: the subject of the reader's mail before this one.
     """
     if not titles:
         return f"Nothing new for you on {day:%A}, {day.day} {day:%B}"
     rest = f" + {len(titles) - 1} more" if len(titles) > 1 else ""
-    told = (shorten(title, _SUBJECT) + rest for title in titles)
+    if (told := titles[0] + rest) != before:
+        return told
     # papers of the same name come one after the other: corrections, editorials
-    return next((each for each in told if each != before), f"{shorten(titles[0], _SUBJECT)}{rest} ({day.day} {day:%B})")
+    others = (title + rest for title in titles)
+    return next((each for each in others if each != before), f"{told} ({day.day} {day:%B})")
 
 
 def opening(preferences: Preferences, selection: Selection, covers: Period) -> str:
