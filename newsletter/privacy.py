@@ -96,4 +96,5 @@ def _picks(mail: Any, titles: dict[int, str]) -> list[dict[str, Any]]:  # noqa: 
 
 
 def _named(mail: Any, titles: dict[int, str]) -> list[str]:  # noqa: ANN401  a delivery
-    return [titles.get(paper_id, "") for paper_id, *_ in (mail.selection or {}).get("trending", ())]
+    picks = {pick[0] for pick in (mail.selection or {}).get("picks", ())}
+    return [titles.get(paper_id, "") for paper_id in sorted(kept_mails.picked_ids(mail.selection) - picks)]

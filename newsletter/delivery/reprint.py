@@ -12,8 +12,9 @@ from newsletter.issues.compose import Edition
 from newsletter.issues.digest import Digest, Selection
 from newsletter.issues.models import Issue, IssueCandidate
 from newsletter.papers import store as papers
+from newsletter.rendering.limits import TooMuchError
 from newsletter.rendering.templates import Templates
-from newsletter.rendering.views import Tokens, whole_digest
+from newsletter.rendering.views import TEASER, Tokens, whole_digest
 from newsletter.signing import Purpose
 from newsletter.subscribers.models import Subscriber
 
@@ -23,6 +24,7 @@ def reprint(
 ) -> str | None:
     """Return the HTML of a digest as it was sent; ``None`` where the ledger no longer keeps what was in it.
 
+    A page has room for all: teasers, and papers, that the mail had none for are there, too.
     Its links are the same to the letter. A paper that has a new version since is shown as it is now, and nothing is
     counted of who does not want that any more.
 
@@ -39,8 +41,13 @@ def reprint(
     digest = _said(Edition(issue.day, candidates, found, issue.news), issue, person, selection)
     links = replace(identity.links, tracked=identity.links.tracked and person.tracking)
     tokens = _tokens(identity, delivery.id or 0, person.id or 0, at)
-    values = whole_digest(digest, found, identity.letterhead, links, tokens)
-    return templates.mail(MAILS[selection.span]).render(values).html
+    template = templates.mail(MAILS[selection.span])
+    for room in (TEASER, 0):
+        try:
+            return template.render(whole_digest(digest, found, identity.letterhead, links, tokens, room)).html
+        except TooMuchError:  # of what some source said of its papers, and no browser shows well
+            continue
+    return None
 
 
 def _kept(delivery: Delivery) -> Selection | None:

@@ -24,6 +24,7 @@ from newsletter.subscribers.topics import phrases
 _ROOM, _LITTLE_ROOM = 40 * 2**20, 2**20  # bytes: 10,000 rated papers against 500; weekly editions are for few
 _WEEK = timedelta(days=7)
 _HOT, _LOOKED_AT = 3, 40  # papers that everybody talks about: in a mail, and to choose these from
+_TALKED_ABOUT = 5  # upvotes: with fewer nothing trends everywhere
 _PREHEADER = 140  # characters; lists of mails show less
 
 
@@ -109,7 +110,8 @@ class Edition:
         )
         ids = self.pool.ids.tolist()
         self._column = {paper_id: column for column, paper_id in enumerate(ids)}
-        hot = [(column, paper_id) for column, paper_id in enumerate(ids) if self._talk[paper_id]][:_LOOKED_AT]
+        votes = {each.paper_id: each.upvotes or 0 for each in known}
+        hot = [(column, id_) for column, id_ in enumerate(ids) if votes[id_] >= _TALKED_ABOUT][:_LOOKED_AT]
         self._hot = {column: Mention(paper_id, self._talk[paper_id]) for column, paper_id in hot}
 
     def choose(self, readers: Sequence[Reader]) -> list[Selection]:
@@ -146,7 +148,10 @@ class Edition:
         if not picks:
             return Digest(self.day, subject, news, f"{self._period.nothing}. {news}", why, ())
         first = self.papers[picks[0].paper_id]
-        others = "; ".join([self._titles[pick.paper_id] for pick in picks[1:4]])
+        others = "; ".join(
+            [self._titles[pick.paper_id] for pick in picks[:4]
+             if not subject.startswith(self._short_titles[pick.paper_id])][:3]
+        )  # fmt: skip
         return Digest(
             day=self.day,
             subject=subject,
@@ -176,11 +181,6 @@ class Edition:
 
     def _subject(self, picks: Sequence[DigestPick], before: str) -> str:
         return words.subject([self._short_titles[pick.paper_id] for pick in picks], self.day, before)
-
-    def _title(self, paper_id: int) -> str:
-        if paper_id not in self._titles:
-            self._titles[paper_id] = bare(self.papers[paper_id].title)
-        return self._titles[paper_id]
 
 
 def _ageless(candidates: Sequence[IssueCandidate], day: date) -> list[float]:

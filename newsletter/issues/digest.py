@@ -119,6 +119,8 @@ def _arranged(picks: Sequence[DigestPick]) -> tuple[Section, ...]:
 
 def _grouped(picks: Sequence[DigestPick], nameless: Sequence[str]) -> dict[str, list[DigestPick]]:
     groups: dict[str, list[DigestPick]] = {}
+    names: dict[str, str] = {}  # an interest may have been named twice, in letters of different size
     for pick in picks:
-        groups.setdefault("" if pick.section in nameless else pick.section, []).append(pick)
+        name = "" if pick.section in nameless else names.setdefault(pick.section.casefold(), pick.section)
+        groups.setdefault(name, []).append(pick)
     return groups

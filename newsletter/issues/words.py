@@ -86,7 +86,9 @@ def reason(pick: Pick, talk: str) -> str:
 def _because(talk: str, matched: tuple[str, ...], like: Likened) -> str:
     why = []
     if matched:
-        why.append("matches " + " and ".join(f"“{_apart(label)}”" for label in matched[:2]))
+        once = {label.casefold(): label for label in reversed(matched)}
+        named = [once[each] for each in dict.fromkeys(map(str.casefold, matched))]
+        why.append("matches " + " and ".join(f"“{_apart(label)}”" for label in named[:2]))
     if like.title is not None:
         title, did = clean(bare(like.title), _LIKED), "looked at" if like.clicked else "liked"
         why.append(f"{_LIKE}“{_apart(title)}”, which you {did}" if title else f"{_LIKE}a paper that you {did}")

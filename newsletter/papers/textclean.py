@@ -10,6 +10,8 @@ from newsletter.papers.sentences import damaged, sentences
 
 # Overrides and isolates that can turn the rest of a line around, zero-width joins that hide
 # characters, and tag characters. Ordinary right-to-left letters need none of them.
+_FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+_SKINS = "".join(map(chr, range(0x1F3FB, 0x1F400)))
 _INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Accents are among these; no language piles as many on one letter.
@@ -53,13 +55,21 @@ def shorten(text: str, limit: int) -> str:
     """Return `text` of at most `limit` characters, cut at a word, with an ellipsis where something was cut."""
     if len(text) <= limit:
         return text
-    # A base letter keeps its accents: never cut in front of a combining mark.
     end = limit - 1
-    while end > 0 and unicodedata.combining(text[end]):
+    while end > 0 and _belongs_together(text, end):
         end -= 1
     head = text[:end]
     cut = head.rfind(" ")
     return (head[:cut] if cut > limit // 2 else head).rstrip(" ,;:\u2013-") + "…"
+
+
+def _belongs_together(text: str, at: int) -> bool:
+    """Return whether what is before and behind a place is one character to a reader (Unicode Annex 29, in short)."""
+    before, behind = text[at - 1], text[at]
+    if unicodedata.category(behind) in {"Mn", "Mc", "Me"} or "\u200d" in {before, behind} or behind in _SKINS:
+        return True
+    flags = len(text[:at]) - len(text[:at].rstrip(_FLAG_LETTERS))  # a flag is two of these
+    return behind in _FLAG_LETTERS and flags % 2 == 1
 
 
 def teaser(summary: str, abstract: str, limit: int) -> str:

@@ -24,7 +24,8 @@ def hottest(
     for wish, theirs in zip(wishes, picked, strict=True):
         asked, among = wish.interests, set(theirs)
         chosen: list[int] = []
-        if among and (asked.wanted or asked.authors or asked.categories or asked.rated):
+        likes = any(each.weight > 0 for each in asked.rated)
+        if among and (asked.wanted or asked.authors or asked.categories or likes):
             for mute in set(asked.mutes) - muted.keys():
                 hidden = pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute)
                 muted[mute] = frozenset(column for column in hot if hidden[column])

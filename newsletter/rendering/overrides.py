@@ -88,10 +88,14 @@ def _names(shipped: Path, name: str, html: jinja2.Environment, plain: jinja2.Env
 
 
 def _check_names(path: Path, tree: nodes.Template, known: set[str]) -> None:
+    try:
+        unknown = meta.find_undeclared_variables(tree) - known
+    except jinja2.TemplateSyntaxError as exc:  # such as a block that is there twice
+        raise SettingsError(f"{path}, line {exc.lineno}: {exc.message}") from exc
     for node in tree.find_all(nodes.Name):
-        if node.ctx == "load" and node.name in meta.find_undeclared_variables(tree) - known:
+        if node.ctx == "load" and node.name in unknown:
             there = ", ".join(sorted(known))
-            raise SettingsError(f"{path}, line {node.lineno}: there is no {node.name}; there is: {there}")
+            raise SettingsError(f"{path}, line {node.lineno}: there is no {node.name} here; there is: {there}")
     for other in meta.find_referenced_templates(tree):
         raise SettingsError(f"{path}: a mail's template takes no other one: {other}")
 

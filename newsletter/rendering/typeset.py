@@ -24,10 +24,8 @@ from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import FEEDBACK, Links
 from newsletter.rendering.templates import MailTemplate
 from newsletter.rendering.views import TEASER, Card, Line, Part, Tokens, card, digest_values, line, more_words
-from newsletter.signing import TOKEN_CHARS
 
 MAX_HTML_BYTES = 80 * 1024  # clients clip near 102 KB
-_MOST_OWN, _OFTEN = 512, 2  # bytes of what is said of papers left out; how often a reader's own string may stand
 _SOFT_BREAK = b"=\r\n"
 _MAX_LINE = 76  # with the "=" of a soft break (RFC 2045, section 6.7)
 # Control characters cannot occur in cleaned text, so nothing a stranger wrote looks like a slot.
@@ -42,12 +40,14 @@ class Printed:
 
     :ivar text_pieces: not joined yet: whoever makes a message of them joins them with its headers, once.
     :ivar left_out: how many papers there was no room for.
+    :ivar room: characters of a teaser.
     """
 
     subject: str
     text_pieces: list[bytes]
     html_pieces: list[bytes]
     left_out: int = 0
+    room: int = TEASER
 
     @property
     def text(self) -> bytes:
@@ -76,54 +76,69 @@ class Press:
         self._links = links
         self._letterhead = letterhead
         slots = Digest(edition.day, _slot("subject"), _slot("preheader"), _slot("opening"), _slot("why"), ())
-        self._subject = _SLOT.split(template.render_subject(self._values(slots, [], [])))
         views = {variant: self._dummy(slots, variant) for variant in _VARIANTS}
+        self._subjects = {
+            each.picks: _slotted(template.render_subject(views[each]), template.subject)
+            for each in (_Variant(picks=False), _Variant(picks=True))
+        }
         self._text = _Galley(template.text, views, _plain)
         self._html = _Galley(template.html, views, _escaped)
 
     def print(self, digest: Digest, tokens: Tokens) -> Printed:
-        """Return a reader's mail: with shorter teasers, and then with fewer papers, where it has no room for all."""
-        room, digest = self._fit(digest)
-        own = {name: getattr(digest, name) for name in _PERSONAL}
-        own["subject"] = "".join(own[part] if n % 2 else part for n, part in enumerate(self._subject))
-        own["more"] = more_words(digest.more)
+        """Return a reader's mail: with shorter teasers, and then with fewer papers, where it has no room for all.
+
+        :raises ValueError: there is room for none.
+        """
         encoded = {  # in letters that stand for themselves
             "read": tokens.read.encode(),
             "unsubscribe": tokens.unsubscribe.encode(),
             "feedback": tokens.feedback.encode(),
             "preferences": tokens.preferences.encode(),
         }
-        text, html = (galley.print(own, encoded, digest, room) for galley in (self._text, self._html))
-        return Printed(own["subject"], text, html, digest.more)
-
-    def _fit(self, digest: Digest) -> tuple[int, Digest]:
-        """Return how long teasers may be, and the digest with as many picks as then fit into 80 KiB of HTML."""
         for mention in digest.trending:
             if mention not in self._html.lines:
                 self._set_line(mention)
-        left, room = MAX_HTML_BYTES - self._html.size_without_cards(digest), 0
         for room in _TEASERS:
-            sizes = self._html.card_sizes[room]
-            for pick in digest.picks:
-                if pick.paper_id not in sizes:
-                    self._set_card(pick.paper_id, room)
-            if sum([sizes[pick.paper_id] + len(_escaped(pick.reason)) for pick in digest.picks]) <= left:
-                return room, digest
-        for number, pick in enumerate(digest.picks):
-            left -= sizes[pick.paper_id] + len(_escaped(pick.reason))
-            if left < 0:
-                return room, digest.first(number)
-        return room, digest
+            self._set(digest, room)
+            html = self._html.print(self._own(digest), encoded, digest, room)
+            if (size := _size(html)) <= MAX_HTML_BYTES:
+                break
+        number = min(len(digest.picks) * MAX_HTML_BYTES // size + 1, len(digest.picks))  # more would not fit
+        whole = digest
+        while size > MAX_HTML_BYTES:
+            number -= 1
+            if number < 1:
+                raise ValueError(f"{self._html.name}: no paper fits into {MAX_HTML_BYTES} bytes")
+            digest = whole.first(number)
+            html = self._html.print(self._own(digest), encoded, digest, room)
+            size = _size(html)
+        own = self._own(digest)
+        return Printed(own["subject"], self._text.print(own, encoded, digest, room), html, digest.more, room)
+
+    def _own(self, digest: Digest) -> dict[str, str]:
+        own = {name: getattr(digest, name) for name in _PERSONAL}
+        own["subject"] = "".join(
+            [own[part] if n % 2 else part for n, part in enumerate(self._subjects[bool(digest.picks)])]
+        )
+        own["more"] = more_words(digest.more)
+        return own
+
+    def _set(self, digest: Digest, room: int) -> None:
+        """Set the cards that are not there yet."""
+        there = self._html.cards[room]
+        for pick in digest.picks:
+            if pick.paper_id not in there:
+                self._set_card(pick.paper_id, room)
 
     def _set_card(self, paper_id: int, room: int) -> None:
         view = card(self._edition.papers[paper_id], self._links, _SLOTS, _slot("reason"), room)
-        self._text.set_card(paper_id, room, view)
-        self._html.set_card(paper_id, room, view)
+        for galley in (self._text, self._html):
+            galley.cards[room][paper_id] = galley.form("card", card=view)
 
     def _set_line(self, mention: Mention) -> None:
         view = line(self._edition.papers[mention.paper_id], self._links, _SLOTS, mention.said)
-        self._text.set_line(mention, view)
-        self._html.set_line(mention, view)
+        for galley in (self._text, self._html):
+            galley.lines[mention] = galley.form("line", line=view)
 
     def _dummy(self, slots: Digest, variant: "_Variant") -> dict[str, Any]:
         """Return values of which the places of cards and lines can be told."""
@@ -156,15 +171,15 @@ _VARIANTS = [_Variant(picks=False), *(_Variant(True, *flags) for flags in produc
 class _Form:
     """Encoded text with slots in it.
 
+    :param parts: what `_slotted` gave.
     :param end: what joins it to the form behind it.
     """
 
-    def __init__(self, text: str, end: bytes = b"") -> None:
-        parts = _SLOT.split(text)
+    def __init__(self, parts: Sequence[str], end: bytes = b"") -> None:
         pieces = [b"" if n % 2 else _piece(part) for n, part in enumerate(parts)]
         self._pieces = [piece if n % 2 else _joined(n, piece, len(pieces)) for n, piece in enumerate(pieces)]
         self._pieces[-1] += end
-        self._slots = parts[1::2]
+        self._slots = list(parts[1::2])
         # a getter for several names at once is one call, and one of a single name gives no tuple
         self._several = itemgetter(*self._slots) if len(self._slots) > 1 else None
 
@@ -177,15 +192,11 @@ class _Form:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What stands around the cards and the lines of one variant.
-
-    :ivar size: its bytes, its slots' names counted for what stands there.
-    """
+    """What stands around the cards and the lines of one variant."""
 
     before: _Form
     between: _Form
     after: _Form
-    size: int
 
 
 class _Galley:
@@ -204,37 +215,20 @@ class _Galley:
         self._template = template
         self._values = views[_Variant(picks=True)]
         self._encode = encode
-        self.cards: dict[tuple[int, int], _Form] = {}
-        self.card_sizes: dict[int, dict[int, int]] = {room: {} for room in _TEASERS}
+        self.name = template.filename or "a digest's template"
+        self.cards: dict[int, dict[int, _Form]] = {room: {} for room in _TEASERS}
         self.lines: dict[Mention, _Form] = {}
-        self._line_sizes: dict[Mention, int] = {}
-        heading = self._block("heading", section=self._values["sections"][0])
-        self._heading, self._heading_size = _Form(heading, _SOFT_BREAK), _size(heading)
+        self._heading = self.form("heading", section=self._values["sections"][0])
         self._frames = {variant: self._frame(variant, values) for variant, values in views.items()}
         self._prove(views)
 
-    def set_card(self, paper_id: int, room: int, view: Card) -> None:
-        """Render and encode a card."""
-        rendered = self._block("card", card=view)
-        self.cards[paper_id, room] = _Form(rendered, _SOFT_BREAK)
-        self.card_sizes[room][paper_id] = _size(rendered)
-
-    def set_line(self, mention: Mention, view: Line) -> None:
-        """Render and encode a line."""
-        rendered = self._block("line", line=view)
-        self.lines[mention] = _Form(rendered, _SOFT_BREAK)
-        self._line_sizes[mention] = _size(rendered)
-
-    def size_without_cards(self, digest: Digest) -> int:
-        """Return how many bytes a reader's part has at most, without its cards: encoded, a text is never shorter."""
-        frame, encode = self._frames[_Variant.of(digest)], self._encode
-        own = _MOST_OWN + sum([_OFTEN * len(encode(getattr(digest, name))) for name in _PERSONAL])
-        titles = sum([self._heading_size + len(encode(each.title)) for each in digest.sections])
-        return frame.size + own + titles + sum([self._line_sizes[mention] for mention in digest.trending])
+    def form(self, block: str, **values: object) -> _Form:
+        """Render and encode a block."""
+        return _Form(_slotted(self._block(block, **values), self._template), _SOFT_BREAK)
 
     def print(self, own: Mapping[str, str], tokens: Mapping[str, bytes], digest: Digest, room: int) -> list[bytes]:
         """Return the pieces of one reader's part."""
-        frame, encode = self._frames[_Variant.of(digest)], self._encode
+        frame, encode, cards = self._frames[_Variant.of(digest)], self._encode, self.cards[room]
         values = {**tokens, **{name: encode(text) for name, text in own.items()}}
         pieces = frame.before.fill(values)
         for title, picks in digest.sections:
@@ -242,7 +236,7 @@ class _Galley:
             pieces += self._heading.fill(values)
             for pick in picks:
                 values["reason"] = encode(pick.reason)
-                pieces += self.cards[pick.paper_id, room].fill(values)
+                pieces += cards[pick.paper_id].fill(values)
         pieces += frame.between.fill(values)
         for mention in digest.trending:
             pieces += self.lines[mention].fill(values)
@@ -250,10 +244,9 @@ class _Galley:
         return pieces
 
     def _frame(self, variant: _Variant, values: Mapping[str, Any]) -> _Frame:
-        before, between, after = self._around(variant, values)
-        size = sum(map(_size, (before, between, after)))
-        ends = [_SOFT_BREAK if text else b"" for text in (before, between)]
-        return _Frame(_Form(before, ends[0]), _Form(between, ends[1]), _Form(after), size)
+        before, between, after = (_slotted(each, self._template) for each in self._around(variant, values))
+        ends = [_SOFT_BREAK if parts != [""] else b"" for parts in (before, between)]
+        return _Frame(_Form(before, ends[0]), _Form(between, ends[1]), _Form(after))
 
     def _around(self, variant: _Variant, values: Mapping[str, Any]) -> list[str]:
         """Return what stands before the cards, between these and the lines, and behind them."""
@@ -283,14 +276,14 @@ class _Galley:
         values |= {"sections": [Part(part.title, part.cards * 2), part], "trending": [one] * 2}
         around = self._around(variant, values)
         if around != self._around(variant, views[variant]):
-            raise ValueError("a digest's templates hold nothing in their loops but the blocks heading, card and line")
+            raise ValueError(f"{self.name}: holds nothing in its loops but the blocks heading, card and line")
 
     def _section(self, part: Part) -> str:
         return self._block("heading", section=part) + "".join(self._block("card", card=each) for each in part.cards)
 
     def _block(self, name: str, **values: object) -> str:
         if name not in self._template.blocks:
-            raise ValueError(f"a digest's templates hold the block {name}")
+            raise ValueError(f"{self.name}: holds the block {name}")
         return "".join(self._template.blocks[name](self._template.new_context({**self._values, **values})))
 
 
@@ -326,10 +319,22 @@ def _piece(text: str) -> bytes:
     return encoded[:cut] + _SOFT_BREAK + (_undotted(rest) if rest.startswith(b".") else rest)
 
 
-def _size(rendered: str) -> int:
-    """Return the bytes of a text with tokens in it; what else a slot will hold is counted elsewhere."""
-    tokens = sum(name in Tokens.__slots__ for name in _SLOT.findall(rendered))
-    return len(_SLOT.sub("", rendered).encode()) + TOKEN_CHARS * tokens
+def _size(pieces: Sequence[bytes]) -> int:
+    """Return how many bytes encoded pieces have for who reads them; where even encoded they fit, at most so many."""
+    encoded = sum(map(len, pieces))
+    return encoded if encoded <= MAX_HTML_BYTES else len(binascii.a2b_qp(b"".join(pieces)))
+
+
+def _slotted(text: str, template: jinja2.Template) -> list[str]:
+    """Return a text's pieces and, between them, the names of its slots.
+
+    :raises ValueError: a template did something to what will be put in there, which is no text yet.
+    """
+    parts = _SLOT.split(text)
+    if any("\x02" in part or "\x03" in part for part in parts):
+        name = template.filename or "a digest's template"
+        raise ValueError(f"{name}: a reader's own words are put in as they are, behind all filters")
+    return parts
 
 
 def _slot(name: str) -> str:

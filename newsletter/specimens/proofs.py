@@ -1,14 +1,17 @@
 """Printing specimens: each form that a mail may take, by the code that prints real ones."""
 
 import json
+from binascii import a2b_qp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from newsletter.delivery.alarms.models import Bundle, Told
 from newsletter.delivery.desk import MAILS, Identity, Prepared
 from newsletter.delivery.ledger import Leased
+from newsletter.delivery.lint.rules import brief
 from newsletter.delivery.models import Mail
 from newsletter.delivery.printing import address_digest, address_notice
 from newsletter.delivery.transports import Outgoing
@@ -21,8 +24,8 @@ from newsletter.ranking.types import Rated
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
 from newsletter.rendering.templates import Templates
-from newsletter.rendering.typeset import Press
-from newsletter.rendering.views import Tokens
+from newsletter.rendering.typeset import Press, Printed
+from newsletter.rendering.views import Tokens, whole_digest
 from newsletter.settings import Sender
 from newsletter.signing import Purpose, Signer
 from newsletter.specimens.papers import hostile, sample
@@ -200,9 +203,33 @@ def _digest(order: Order, templates: Templates, mail: Mail, form: Form, chosen_f
         feedback=sign(Purpose.FEEDBACK, _READER, now=now),
         preferences=sign(Purpose.PREFERENCES, _READER, now=now),
     )
-    printed = press.print(chosen_from.compose(wishes, selection), tokens)
+    digest = chosen_from.compose(wishes, selection)
+    printed = press.print(digest, tokens)
+    shown = digest.first(len(digest.picks) - printed.left_out) if printed.left_out else digest
+    values = whole_digest(shown, chosen_from.papers, identity.letterhead, links, tokens, printed.room)
+    _compare(printed, templates, mail, values)
     prepared = Prepared(_person(wishes), selection, printed, tokens.unsubscribe)
     return address_digest(_leased(mail), prepared, identity, now, now.date().isoformat())
+
+
+def _compare(printed: Printed, templates: Templates, mail: Mail, values: Mapping[str, Any]) -> None:
+    """Say so where a template does something that an issue which is typeset once cannot do.
+
+    :raises InputError: naming the file.
+    """
+    plain = templates.mail(mail).render(values)
+    html, text = (a2b_qp(part).decode().replace("\r\n", "\n") for part in (printed.html, printed.text))
+    for name, made, meant in (
+        ("subject.txt", printed.subject, plain.subject),
+        ("body.txt", text, plain.text),
+        ("body.mjml", html, plain.html),
+    ):
+        if made != meant:
+            at = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(made, meant, strict=False)))
+            raise InputError(
+                f"email/{mail}/{name}: what is set once for all readers, headings, cards, lines and what stands around "
+                f"them, must not go by what one of them gets; near “{brief(meant[max(0, at - 20) : at + 20])}”"
+            )
 
 
 def _leased(mail: Mail) -> Leased:

@@ -96,7 +96,7 @@ def test_what_is_sent_again_waits_for_a_stopped_worker_and_is_the_same_mail(app_
     [row] = rows(app)
     assert (row.state, row.message_id, row.attempts) == ("sent", f"<{first.id}@x>", 2)
     assert row.selection is not None
-    assert (row.selection["considered"], row.selection["picks"]) == (1, [[1, 0.5, "because", None]])
+    assert (row.selection["considered"], row.selection["picks"]) == (1, [[1, 0.5, "because", None, ""]])
 
 
 def test_who_left_or_is_suppressed_or_pauses_is_not_sent_anything_again(app_on_both: App, clock: Clock) -> None:

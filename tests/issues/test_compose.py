@@ -87,6 +87,23 @@ def test_a_subject_is_never_the_one_of_the_mail_before() -> None:
     assert alone.subject == "Correction (5 August)"
 
 
+def test_an_interest_that_is_named_twice_is_one_section_and_one_reason() -> None:
+    of = edition([record(1, "A diffusion model"), record(2, "More diffusion, of another kind", abstract="Else.")])
+    made = digest(of, topics=("diffusion",), keywords=("Diffusion",))
+    assert len(made.sections) == 1
+    assert {pick.reason.partition(",")[0].casefold() for pick in made.picks} == {"matches “diffusion”"}
+
+
+def test_a_preheader_does_not_say_again_what_the_subject_says() -> None:
+    of = edition([record(1, "Correction"), record(2, "Something else", abstract="")])
+    [selection] = of.choose([Reader(Preferences(), frozenset(), subject="Correction + 1 more")])
+    made = of.compose(Preferences(), selection)
+    assert {made.subject, made.preheader} in (
+        {"Something else + 1 more", "Correction"},
+        {"Correction + 1 more", "Something else"},
+    )
+
+
 def test_words_from_right_to_left_turn_nothing_around_them() -> None:
     of = edition([record(1, "About البروتينات", upvotes=90)])
     made = digest(of, keywords=("البروتينات", "graphs"))

@@ -240,3 +240,18 @@ def test_an_address_that_is_kept_is_plain(text: str) -> None:
     assert kept in {"", text}
     assert kept.isascii()
     assert not set(kept) & set(" <>\"'\\\n\r\t\x00")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "short"),
+    [
+        ("q" * 58 + "q\u0303abc", 60, "q" * 58 + "…"),
+        ("\u0915\u093f" * 40, 6, "\u0915\u093f" * 2 + "…"),
+        ("xx\U0001f468\u200d\U0001f469\u200d\U0001f467 and", 6, "xx…"),
+        ("xx\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7 and", 4, "xx…"),
+        ("xx\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7 and", 5, "xx\U0001f1e9\U0001f1ea…"),
+        ("x\U0001f44b\U0001f3fd and so on", 3, "x…"),
+    ],
+)
+def test_nothing_is_cut_inside_what_a_reader_sees_as_one_character(text: str, limit: int, short: str) -> None:
+    assert shorten(text, limit) == short

@@ -5,8 +5,10 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import HOSTILE, record
@@ -102,7 +104,7 @@ reasons = st.text(max_size=80).map(lambda text: clean(text, 200))
     titles=st.lists(st.tuples(words, words, st.lists(words, max_size=8)), min_size=1, max_size=6),
     interest=st.lists(st.text(min_size=1, max_size=30), max_size=4),
     reason=reasons,
-    sections=st.lists(reasons, min_size=1, max_size=7),
+    sections=st.lists(reasons | st.just("a long name of an interest " * 4), min_size=1, max_size=7),
     trending=st.integers(0, 3),
     tracked=st.booleans(),
     mail=st.sampled_from(("digest", "weekly", "pause_ended")),
@@ -234,6 +236,30 @@ def test_a_card_has_a_picture_where_mails_have_any_and_the_reader_is_counted() -
     assert 'alt="Preview of A &#34;title&#34; &lt;b&gt;"' in picture
     assert 'width="240"' in picture
     assert 'height="126"' in picture
+
+
+@pytest.mark.parametrize("most", range(1, 51, 7))
+def test_sections_that_come_with_fewer_papers_are_measured_too(most: int) -> None:
+    made, whole = fifty("&" * 100, "<" * 900, ["A"], "new")
+    names = ["a"] * (50 - most) + [f"{number} " + "&" * 95 for number in range(most)]
+    picks = tuple(pick._replace(section=name) for pick, name in zip(whole.picks, names, strict=True))
+    selection, links = Selection(53, picks, Span.DAY, whole.trending), Links(SITE.base_url, tracked=False)
+    done = Press(templates().mail("digest"), made, SITE, links).print(made.compose(Preferences(), selection), TOKENS)
+    assert done.html_bytes <= MAX_HTML_BYTES
+    decoded = quopri.decodestring(done.html).decode().replace("\r\n", "\n")
+    assert decoded == plain(made, selection, Preferences(), links, room=done.room, most=50 - done.left_out).html
+
+
+def test_a_template_with_room_for_no_paper_says_so(tmp_path: Path) -> None:
+    body = (ROOT / "templates/email/digest/body.mjml").read_text(encoding="utf-8")
+    (tmp_path / "email/digest").mkdir(parents=True)
+    (tmp_path / "email/digest/body.mjml").write_text(
+        body.replace("New for you", "x" * MAX_HTML_BYTES), encoding="utf-8"
+    )
+    made, selection = fifty("Title", "", [], "new")
+    press = Press(Templates(tmp_path).mail("digest"), made, SITE, Links(SITE.base_url, tracked=False))
+    with pytest.raises(ValueError, match=r"email/digest/body\.mjml: no paper fits"):
+        press.print(made.compose(Preferences(), selection), TOKENS)
 
 
 def test_teasers_give_way_before_papers_do() -> None:
