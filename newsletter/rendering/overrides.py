@@ -95,7 +95,8 @@ def _check_names(path: Path, tree: nodes.Template, known: set[str]) -> None:
     for node in tree.find_all(nodes.Name):
         if node.ctx == "load" and node.name in unknown:
             there = ", ".join(sorted(known))
-            raise SettingsError(f"{path}, line {node.lineno}: there is no {node.name} here; there is: {there}")
+            why = ": blocks are set once for all readers" if node.name == "loop" else f"; there is: {there}"
+            raise SettingsError(f"{path}, line {node.lineno}: there is no {node.name} here{why}")
     for other in meta.find_referenced_templates(tree):
         raise SettingsError(f"{path}: a mail's template takes no other one: {other}")
 

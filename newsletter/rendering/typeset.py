@@ -258,9 +258,7 @@ class _Galley:
         ):
             before, *behind = rest.split(text) if there else ("", rest)
             if len(behind) != 1:
-                raise ValueError(
-                    "a digest's templates hold the blocks heading and card, and behind them line, in loops"
-                )
+                raise ValueError(f"{self.name}: holds the blocks heading and card, and behind them line, in loops")
             found.append(before)
             [rest] = behind
         return [*found, rest]

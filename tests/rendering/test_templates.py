@@ -118,11 +118,11 @@ def test_an_operators_file_takes_the_place_of_ours_and_all_others_stay(tmp_path:
         ("email/_partials/foot.mjml", "<mj-section>\n&nbsp;<mj-column></mj-section>", r"foot\.mjml, line 2"),
         ("email/welcom/body.txt", "Hello", r"welcom/body\.txt .* did you mean email/welcome/body\.txt\?"),
         ("notes.md", "Hello", r"notes\.md takes the place of no template"),
-        ("email/welcome/body.txt", "Hello\n{{ nope }}", r"body\.txt, line 2: there is no nope; there is: .*hour"),
+        ("email/welcome/body.txt", "Hello\n{{ nope }}", r"body\.txt, line 2: there is no nope here; there is: .*hour"),
         (
             "email/digest/body.txt",
             "{% for each in trending %}{{ each.title }}{{ hour }}{% endfor %}",
-            "there is no hour",
+            "there is no hour here",
         ),
         ("email/_partials/foot.mjml", "<mj-raw>{{ nope }}</mj-raw>", r"foot\.mjml, line 1: there is no nope"),
         ("email/welcome/body.txt", "{% include 'nothere.txt' %}", "takes no other one"),

@@ -253,9 +253,8 @@ def test_sections_that_come_with_fewer_papers_are_measured_too(most: int) -> Non
 def test_a_template_with_room_for_no_paper_says_so(tmp_path: Path) -> None:
     body = (ROOT / "templates/email/digest/body.mjml").read_text(encoding="utf-8")
     (tmp_path / "email/digest").mkdir(parents=True)
-    (tmp_path / "email/digest/body.mjml").write_text(
-        body.replace("New for you", "x" * MAX_HTML_BYTES), encoding="utf-8"
-    )
+    long = body.replace("New for you", "x" * MAX_HTML_BYTES)
+    (tmp_path / "email/digest/body.mjml").write_text(long, encoding="utf-8")
     made, selection = fifty("Title", "", [], "new")
     press = Press(Templates(tmp_path).mail("digest"), made, SITE, Links(SITE.base_url, tracked=False))
     with pytest.raises(ValueError, match=r"email/digest/body\.mjml: no paper fits"):

@@ -34,12 +34,15 @@ def papers_in(mail: Opened) -> int:
 
 
 def test_there_is_a_digest_for_every_kind_of_reader(digests: dict[str, Opened]) -> None:
-    assert {form: papers_in(mail) for form, mail in digests.items() if form != "hostile"} == {
+    assert {
+        form: papers_in(mail)
+        for form, mail in digests.items()
+        if form not in {"hostile", "fifty papers, all as long as can be"}
+    } == {
         "ten papers": 10,
         "ten papers, not tracked": 10,
         "one paper": 1,
         "no paper, but why": 0,
-        "fifty papers, all as long as can be": papers_in(digests["fifty papers, all as long as can be"]),
         "Chinese": 10,
         "Arabic": 10,
     }

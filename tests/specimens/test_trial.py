@@ -7,10 +7,12 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from conftest import ROOT
 
 from newsletter.app import App
 from newsletter.delivery.models import Mail
-from newsletter.errors import SettingsError
+from newsletter.errors import InputError, SettingsError
+from newsletter.rendering.templates import Templates
 from newsletter.rendering.trial import Trial, try_all
 from newsletter.specimens import check_templates, specimens, tried
 from newsletter.specimens.proofs import Proof
@@ -145,3 +147,42 @@ def test_proofs_come_back_as_they_were_and_nonsense_does_not() -> None:
     for nonsense in (None, 7, [7], [{}], [{"form": "", "pieces": [], "tracked": None}]):
         with pytest.raises(Exception, match="nonsense"):
             read_proofs(nonsense)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "other", "says"),
+    [
+        ("_partials/papers.mjml", "{{ section.title }}", "{{ section.title | upper }}", r"mjml: a reader's own words"),
+        ("_partials/papers.txt", "{{ section.title }}", "{{ section.cards | length }}", r"body\.txt: what is set once"),
+        ("_partials/papers.txt", "{{ card.reason }}", "{{ card.reason | capitalize }}", r"body\.txt: what is set once"),
+        ("_partials/papers.mjml", "{{ line.said }}", "{{ digest.picks | length }}", r"body\.mjml: what is set once"),
+        ("_partials/papers.txt", "{% block card scoped %}", "{% block card scoped %}{{ loop.index }}", "loop"),
+        ("_partials/papers.txt", "block card", "block paper", r"body\.txt: holds the block card"),
+        (
+            "_partials/papers.mjml",
+            "<!--% endfor %--><!--% endfor %-->",
+            "<!--% endfor %-->x<!--% endfor %-->",
+            r"body\.mjml: holds (nothing in its loops|the blocks)",
+        ),
+        ("digest/subject.txt", "{{ digest.subject }}", "{{ digest.subject | upper }}", "own words"),
+        ("digest/subject.txt", "{{ digest.subject }}", "{{ sections | length }} papers", "what is set once"),
+    ],
+)  # fmt: skip
+def test_a_digest_that_does_what_typesetting_cannot_is_refused_and_its_file_named(
+    make_app: MAKE_APP, sqlite_url: str, tmp_path: Path, name: str, text: str, other: str, says: str
+) -> None:
+    ours = (ROOT / "templates/email" / name).read_text(encoding="utf-8")
+    assert text in ours
+    (tmp_path / "own/email" / name).parent.mkdir(parents=True)
+    (tmp_path / "own/email" / name).write_text(ours.replace(text, other, 1), encoding="utf-8")
+    with pytest.raises((InputError, SettingsError), match=says):
+        list(specimens(make_app(sqlite_url, templates_dir=tmp_path / "own"), Mail.DIGEST))
+
+
+def test_a_block_that_is_there_twice_is_named_with_its_line(tmp_path: Path) -> None:
+    body = "email/_partials/papers.txt"
+    twice = (ROOT / "templates" / body).read_text(encoding="utf-8") + "{% block card %}{% endblock %}"
+    (tmp_path / body).parent.mkdir(parents=True)
+    (tmp_path / body).write_text(twice, encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"papers\.txt, line \d+: .*card.*twice|papers\.txt, line \d+: .*card"):
+        Templates(tmp_path)
