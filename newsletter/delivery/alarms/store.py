@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import UTCDateTime, in_index_order, take_turn
 from newsletter.delivery.alarms.models import Alarm, Bundle, Found, Kind, Told
-from newsletter.delivery.models import Delivery, DeliveryState, Mail
+from newsletter.delivery.models import Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.store import ISSUE_ID, next_at, queue_notices
 from newsletter.issues.models import Issue, IssueState
 
@@ -52,15 +52,18 @@ def keep(session: Session, found: Sequence[Found], now: datetime) -> list[Alarm]
 def tell(session: Session, operators: int, now: datetime) -> bool:
     """Queue one mail to each operator with all that was not told yet; return whether there is any.
 
-    Told anew, on another day, is what still holds after its mails came to nothing.
+    Told anew, on another day, is what still holds after its mails came to nothing; and the same day, what was over
+    when they were to be printed, and came again.
 
     :param operators: how many there are: an operator is no subscriber, and known by their place in the setting.
     """
     today = _day(now)
-    untold = [each for each in _to_tell(session, now) if not each.told_on or _came_to_nothing(session, each, operators)]
+    untold = [each for each in _to_tell(session, now) if _is_untold(session, each, operators, today)]
     if not untold or not operators:
         return False
-    bundle = max(each.id or 0 for each in untold)
+    # greater than all before, so that what is told anew on the same day is another mail
+    last = session.scalar(sa.select(sa.func.max(Alarm.bundle))) or 0
+    bundle = max(last + 1, *(each.id or 0 for each in untold))
     for each in untold:
         each.bundle, each.told_on = bundle, today
         session.add(each)
@@ -171,21 +174,26 @@ def _of_today(session: Session, found: Found, now: datetime) -> Alarm:
 
 
 def _to_tell(session: Session, now: datetime) -> list[Alarm]:
-    """Return what holds and was not told today; that sending was held can be told only when it is over."""
-    holds, today = col(Alarm.over_at).is_(None), _day(now)
+    """Return what holds; that sending was held can be told only when it is over."""
     was_held = sa.and_(col(Alarm.kind) == Kind.HELD, col(Alarm.over_at) > now - WITHIN, col(Alarm.bundle).is_(None))
-    again = sa.or_(col(Alarm.told_on).is_(None), col(Alarm.told_on) < today)
-    statement = select(Alarm).where(sa.or_(sa.and_(holds, again), was_held))
+    statement = select(Alarm).where(sa.or_(col(Alarm.over_at).is_(None), was_held))
     return list(session.exec(statement.order_by(col(Alarm.id))))
 
 
-def _came_to_nothing(session: Session, alarm: Alarm, operators: int) -> bool:
+def _is_untold(session: Session, alarm: Alarm, operators: int, today: date) -> bool:
+    """Return whether nobody was told, and may be today: what could not be sent is not tried all day."""
     if alarm.bundle is None or alarm.told_on is None:
         return True
-    effect = _effect(alarm.bundle, alarm.told_on)
-    keys = [f"{Mail.ALERT}:{-place}:{effect}" for place in range(operators)]
-    states = session.exec(select(Delivery.state).where(col(Delivery.notice_key).in_(keys))).all()
-    return bool(states) and all(state in _CAME_TO_NOTHING for state in states)
+    keys = _keys(alarm.bundle, alarm.told_on, operators)
+    statement = select(Delivery.state, Delivery.skip_reason).where(col(Delivery.notice_key).in_(keys))
+    ends = session.exec(statement).all()
+    if alarm.told_on >= today:
+        return bool(ends) and all(end == (DeliveryState.SKIPPED, SkipReason.NOTHING_NEW) for end in ends)
+    return bool(ends) and all(state in _CAME_TO_NOTHING for state, _ in ends)
+
+
+def _keys(bundle: int, day: date, operators: int) -> list[str]:
+    return [f"{Mail.ALERT}:{-place}:{_effect(bundle, day)}" for place in range(operators)]
 
 
 def _effect(bundle: int, day: date) -> str:
