@@ -195,6 +195,46 @@ def test_an_alarm_that_comes_again_is_mailed_once_a_day(app: App, clock: Clock) 
             session.execute(sa.update(Delivery).values(expires_at=clock.at + timedelta(days=1)))
 
 
+def test_one_that_is_told_after_midnight_and_comes_again_is_not_mailed_twice_that_day(
+    make_app: Callable[..., App], database_url: str, clock: Clock
+) -> None:
+    clock.at = clock.at.replace(hour=23, minute=59)
+    nobody = make_app(database_url)
+    issue = queued(nobody)
+    stop(nobody, issue)
+    pipeline.sweep(nobody)
+    app = make_app(database_url, admin_email=ADMIN)
+    clock.forward(minutes=2)
+    for _ in range(3):
+        work(app)
+        with app.db.session() as session:
+            issues.resume(session, issue.id or 0)
+        pipeline.sweep(app)
+        assert titles(app) == []
+        stop(app, issue)
+    assert len(alerts(app)) == 1
+
+
+def test_told_before_is_only_what_was_told_before(app: App, clock: Clock) -> None:
+    issue = queued(app)
+    stop(app, issue)
+    pipeline.sweep(app)
+    clock.forward(hours=2)
+    leave_unknown(app, None, 1, queued_at=clock.at - timedelta(hours=2), done_at=clock.at - timedelta(hours=2))
+    work(app)
+    first, second = map(words, alerts(app))
+    assert "is stopped" in first
+    assert "in doubt" in second
+    assert not [each for each in (first, second) if "it still holds" in each], "both went out at the same time"
+    leave_unknown(app, issue, 1)
+    clock.forward(hours=1)
+    work(app)
+    [_, _, third] = map(words, alerts(app))
+    told = third.split("it still holds")[1]
+    assert "is stopped" in told
+    assert "One mail outside any issue is in doubt" in told
+
+
 def test_two_workers_who_look_at_the_same_moment_tell_it_once(
     make_app: Callable[..., App], database_url: str, smtp: SmtpServer
 ) -> None:
