@@ -315,6 +315,23 @@ def test_the_command_sends_it_at_once_unless_it_is_told_not_to(
     assert goodbyes(app) == ([] if silent else [("sent", None)])
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_code_from_their_own_mail_program_sets_off_no_mail(
+    make_app: Callable[..., App], sqlite_url: str, command_here: Command, tmp_path: Path, waits: bool
+) -> None:
+    app = make_app(sqlite_url, now=real_clock.now)
+    [reader] = add_readers(app, 1)
+    if waits:
+        take_off(app, reader)
+    where = {"database_url": sqlite_url, "outbox_dir": str(tmp_path / "outbox"), "secret_key": "a key for tests"}
+    code = app.signer.sign(Purpose.UNSUBSCRIBE, reader, now=app.now())
+    done = command_here("subscribers", "unsubscribe", code, **where)
+    assert (done.returncode, done.stdout) == (0, "unsubscribed\n")
+    assert joined(app, ADA) == State.UNSUBSCRIBED
+    assert goodbyes(app) == ([("skipped", "not_active")] if waits else [])
+    assert not list((tmp_path / "outbox").rglob("*.eml"))
+
+
 def test_a_relay_that_is_away_keeps_nobody_from_being_unsubscribed(
     make_app: Callable[..., App], sqlite_url: str, command_here: Command
 ) -> None:
