@@ -604,6 +604,20 @@ def test_status_names_alarms_and_what_keeps_mails_from_being_sent(
     assert found["issues"][0]["waits_for"]["number"] == 4
 
 
+@pytest.mark.parametrize(("number", "says"), [(1, "1 mail"), (2, "2 mails")])
+def test_status_says_of_alerts_in_doubt_why_it_asks_for_a_look(
+    make_app: Callable[..., App], sqlite_url: str, command_here: Command, number: int, says: str
+) -> None:
+    app = make_app(sqlite_url)
+    settings = {"database_url": sqlite_url, "secret_key": "a key for tests"}
+    assert "in doubt" not in command_here("status", **settings).stdout
+    leave_unknown(app, None, number, mail=Mail.ALERT)
+    said = command_here("status", **settings)
+    line = f"{says} in doubt outside any issue: newsletter deliveries list --state unknown\n"
+    assert (said.returncode, line in said.stdout, "ALARM" in said.stdout) == (3, True, False)
+    assert json.loads(command_here("status", "--json", **settings).stdout)["unknown_outside"] == number
+
+
 @pytest.mark.parametrize(
     "text",
     ["admin", "admin@", "Admin <admin@example.org>", "a@example.org b@example.org", "ünï@example.org",
