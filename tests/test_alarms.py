@@ -2,6 +2,7 @@
 
 import email
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from email import policy
@@ -511,12 +512,12 @@ def test_a_source_that_has_failed_for_a_day_is_told_and_is_over_when_it_answers(
     assert (titles(app), len(alerts(app))) == ([], 1)
 
 
-def own_templates(tmp_path: Path, mail: str) -> Path:
-    """Return a folder in which one mail's text cannot be printed."""
+def own_templates(tmp_path: Path, mail: str, more: str = "{{ site.nobody.knows }}") -> Path:
+    """Return a folder in which one mail's text cannot be printed, or says more."""
     body = Path(f"email/{mail}/body.txt")
     text = (ROOT / "templates" / body).read_text(encoding="utf-8")
     (tmp_path / "templates" / body).parent.mkdir(parents=True)
-    (tmp_path / "templates" / body).write_text(text + "{{ site.nobody.knows }}", encoding="utf-8")
+    (tmp_path / "templates" / body).write_text(text + more, encoding="utf-8")
     return tmp_path / "templates"
 
 
@@ -549,6 +550,19 @@ def test_an_alert_that_cannot_be_printed_itself_ends_in_the_log(
         clock.forward(minutes=1)
     assert rows(app) == [("skipped", SkipReason.UNPRINTABLE)]
     assert titles(app) == ["One mail outside any issue is in doubt"]
+
+
+def test_an_alert_is_given_no_link_that_is_signed_for_somebody(
+    make_app: Callable[..., App], database_url: str, tmp_path: Path
+) -> None:
+    rooms = ("preferences", "unsubscribe")  # templates that name other links are refused at the start
+    more = "".join(f"{{% if {room}_url is defined %}}given {room}{{% endif %}}" for room in rooms)
+    more += "{% if alarms is defined %}given alarms{% endif %}"
+    app = make_app(database_url, admin_email=ADMIN, templates_dir=own_templates(tmp_path, "alert", more))
+    stop(app, queued(app))
+    work(app)
+    [mail] = alerts(app)
+    assert re.findall(r"given \w+", words(mail)) == ["given alarms"]
 
 
 def test_looking_for_alarms_keeps_no_mail_from_going_out(app: App) -> None:
