@@ -15,6 +15,7 @@ from newsletter import logs, steering
 from newsletter.app import App
 from newsletter.db import forget_deleted
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.models import Mail
 from newsletter.issues import store as issues
 from newsletter.papers.pasted import PastedPaper
@@ -181,7 +182,8 @@ def unsubscribe(
 ) -> tuple[set[int], set[int]]:
     """Let people leave; return those of them whom we know, and those who left just now.
 
-    Every mail asks again right before its final dot.
+    Every mail asks again right before its final dot. Who says themselves that they leave gets no last mail any more,
+    even if an operator has taken them off before.
 
     :param goodbye: whether those whom an operator takes off, who see no page, are mailed that it is done.
     """
@@ -192,6 +194,8 @@ def unsubscribe(
         changes.agree_all(session, [address_hash(email) for email in left.values()], Act.LEFT, now, entry=entry)
         known = left.keys() | subscribers.known_ids(session, subscriber_ids)
         told = goodbye and entry is EntryPoint.OPERATOR and _say_goodbye(session, left, now)
+        if entry is not EntryPoint.OPERATOR:
+            lapses.call_off_goodbyes(session, subscriber_ids, now)
     if told:
         app.wake(None)
     return known, set(left)

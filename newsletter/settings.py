@@ -248,8 +248,8 @@ class Settings(BaseSettings):
                                  f"between: {part[:80]!r} is none") from None  # fmt: skip
             address = f"{checked.local_part}@{checked.ascii_domain}"
             found.setdefault(address.casefold(), address)
-        if len(found) > _MOST_ADMINS:
-            raise ValueError(f"admin_email: at most {_MOST_ADMINS} addresses")
+        if len(found) > MOST_ADMINS:
+            raise ValueError(f"admin_email: at most {MOST_ADMINS} addresses")
         return tuple(found.values())
 
     @property
@@ -322,7 +322,7 @@ class Settings(BaseSettings):
         return timedelta(minutes=self.wait_minutes)
 
 
-_MOST_ADMINS = 10
+MOST_ADMINS = 10
 MAX_SOURCE = 500  # characters of a source's name, with its address
 SOURCES = {
     "huggingface": "huggingface",

@@ -2,6 +2,7 @@
 
 import email
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from email import policy
@@ -140,7 +141,8 @@ def test_it_names_no_reader_and_passes_all_rules(app: App) -> None:
     [mail] = alerts(app)
     whole = "".join(str(part.get_content()) for part in mail.walk() if not part.is_multipart())
     assert READER not in whole
-    assert not {"/u/", "/preferences/", "/rejoin/", "/confirm/"} & {whole[i : i + 3] for i in range(len(whole))}
+    rooms = ("/u/", "/preferences/", "/rejoin/", "/confirm/", "/address/")
+    assert [room for room in rooms if room in whole] == []
     assert not [name for name in mail if name.startswith("List-")]
     with app.db.snapshot() as session:
         assert READER not in repr([each.model_dump() for each in session.exec(select(Alarm))])
@@ -192,6 +194,46 @@ def test_an_alarm_that_comes_again_is_mailed_once_a_day(app: App, clock: Clock) 
         clock.forward(days=1)
         with app.db.session() as session:  # it would have expired
             session.execute(sa.update(Delivery).values(expires_at=clock.at + timedelta(days=1)))
+
+
+def test_one_that_is_told_after_midnight_and_comes_again_is_not_mailed_twice_that_day(
+    make_app: Callable[..., App], database_url: str, clock: Clock
+) -> None:
+    clock.at = clock.at.replace(hour=23, minute=59)
+    nobody = make_app(database_url)
+    issue = queued(nobody)
+    stop(nobody, issue)
+    pipeline.sweep(nobody)
+    app = make_app(database_url, admin_email=ADMIN)
+    clock.forward(minutes=2)
+    for _ in range(3):
+        work(app)
+        with app.db.session() as session:
+            issues.resume(session, issue.id or 0)
+        pipeline.sweep(app)
+        assert titles(app) == []
+        stop(app, issue)
+    assert len(alerts(app)) == 1
+
+
+def test_told_before_is_only_what_was_told_before(app: App, clock: Clock) -> None:
+    issue = queued(app)
+    stop(app, issue)
+    pipeline.sweep(app)
+    clock.forward(hours=2)
+    leave_unknown(app, None, 1, queued_at=clock.at - timedelta(hours=2), done_at=clock.at - timedelta(hours=2))
+    work(app)
+    first, second = map(words, alerts(app))
+    assert "is stopped" in first
+    assert "in doubt" in second
+    assert not [each for each in (first, second) if "it still holds" in each], "both went out at the same time"
+    leave_unknown(app, issue, 1)
+    clock.forward(hours=1)
+    work(app)
+    [_, _, third] = map(words, alerts(app))
+    told = third.split("it still holds")[1]
+    assert "is stopped" in told
+    assert "One mail outside any issue is in doubt" in told
 
 
 def test_two_workers_who_look_at_the_same_moment_tell_it_once(
@@ -313,6 +355,23 @@ def test_what_is_over_before_its_mail_went_out_needs_none(app: App) -> None:
     operating.change_issue(app, issue.slot, "resume")
     work(app)
     assert (alerts(app), rows(app)) == ([], [("skipped", "nothing_new")])
+
+
+def test_what_was_over_before_its_mail_went_out_is_told_when_it_comes_again_that_day(app: App, clock: Clock) -> None:
+    issue = queued(app)
+    for _ in range(2):
+        stop(app, issue)
+        pipeline.sweep(app)
+        operating.change_issue(app, issue.slot, "resume")
+        pipeline.sweep(app)
+        pipeline.deliver(app, None)
+        clock.forward(minutes=10)
+    stop(app, issue)
+    for _ in range(3):
+        work(app)
+        clock.forward(minutes=10)
+    assert [mail["subject"] for mail in alerts(app)] == [f"Daily Papers needs you: The issue {issue.slot} is stopped"]
+    assert rows(app) == [("skipped", "nothing_new"), ("skipped", "nothing_new"), ("sent", None)]
 
 
 def test_what_waits_in_the_ledger_survives_its_process(make_app: Callable[..., App], database_url: str) -> None:
@@ -453,12 +512,12 @@ def test_a_source_that_has_failed_for_a_day_is_told_and_is_over_when_it_answers(
     assert (titles(app), len(alerts(app))) == ([], 1)
 
 
-def own_templates(tmp_path: Path, mail: str) -> Path:
-    """Return a folder in which one mail's text cannot be printed."""
+def own_templates(tmp_path: Path, mail: str, more: str = "{{ site.nobody.knows }}") -> Path:
+    """Return a folder in which one mail's text cannot be printed, or says more."""
     body = Path(f"email/{mail}/body.txt")
     text = (ROOT / "templates" / body).read_text(encoding="utf-8")
     (tmp_path / "templates" / body).parent.mkdir(parents=True)
-    (tmp_path / "templates" / body).write_text(text + "{{ site.nobody.knows }}", encoding="utf-8")
+    (tmp_path / "templates" / body).write_text(text + more, encoding="utf-8")
     return tmp_path / "templates"
 
 
@@ -491,6 +550,19 @@ def test_an_alert_that_cannot_be_printed_itself_ends_in_the_log(
         clock.forward(minutes=1)
     assert rows(app) == [("skipped", SkipReason.UNPRINTABLE)]
     assert titles(app) == ["One mail outside any issue is in doubt"]
+
+
+def test_an_alert_is_given_no_link_that_is_signed_for_somebody(
+    make_app: Callable[..., App], database_url: str, tmp_path: Path
+) -> None:
+    rooms = ("preferences", "unsubscribe")  # templates that name other links are refused at the start
+    more = "".join(f"{{% if {room}_url is defined %}}given {room}{{% endif %}}" for room in rooms)
+    more += "{% if alarms is defined %}given alarms{% endif %}"
+    app = make_app(database_url, admin_email=ADMIN, templates_dir=own_templates(tmp_path, "alert", more))
+    stop(app, queued(app))
+    work(app)
+    [mail] = alerts(app)
+    assert re.findall(r"given \w+", words(mail)) == ["given alarms"]
 
 
 def test_looking_for_alarms_keeps_no_mail_from_going_out(app: App) -> None:
@@ -544,6 +616,20 @@ def test_status_names_alarms_and_what_keeps_mails_from_being_sent(
         ("stopped", f"The issue {issue.slot} is stopped")
     ]
     assert found["issues"][0]["waits_for"]["number"] == 4
+
+
+@pytest.mark.parametrize(("number", "says"), [(1, "1 mail"), (2, "2 mails")])
+def test_status_says_of_alerts_in_doubt_why_it_asks_for_a_look(
+    make_app: Callable[..., App], sqlite_url: str, command_here: Command, number: int, says: str
+) -> None:
+    app = make_app(sqlite_url)
+    settings = {"database_url": sqlite_url, "secret_key": "a key for tests"}
+    assert "in doubt" not in command_here("status", **settings).stdout
+    leave_unknown(app, None, number, mail=Mail.ALERT)
+    said = command_here("status", **settings)
+    line = f"{says} in doubt outside any issue: newsletter deliveries list --state unknown\n"
+    assert (said.returncode, line in said.stdout, "ALARM" in said.stdout) == (3, True, False)
+    assert json.loads(command_here("status", "--json", **settings).stdout)["unknown_outside"] == number
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,27 @@ def test_who_is_taken_off_again_is_told_again_and_only_of_that(app_on_both: App,
     assert goodbyes(app_on_both) == [("skipped", "not_active"), ("sent", None)]
 
 
-@pytest.mark.parametrize("how", ["back", "back and gone", "erased"])
+@pytest.mark.parametrize("one_click", [True, False])
+def test_who_leaves_by_themselves_while_it_waits_gets_none(
+    make_app: Callable[..., App], database_url: str, smtp: SmtpServer, clock: Clock, one_click: bool
+) -> None:
+    app = make_app(database_url, smtp_url=smtp.url)
+    [theirs, _] = add_readers(app, 2)
+    take_off(app, theirs, 2)
+    smtp.script = lambda step, _: "drop" if step == "connect" else None
+    pipeline.deliver(app, None)
+    assert goodbyes(app) == [("deferred", None)] * 2
+    token = app.signer.sign(Purpose.UNSUBSCRIBE, theirs, now=app.now())
+    said = {"List-Unsubscribe": "One-Click"} if one_click else {}
+    assert TestClient(create_web(app)).post(f"/u/{token}", data=said).status_code == 200
+    smtp.script = lambda _step, _session: None
+    clock.forward(hours=1)
+    pipeline.deliver(app, None)
+    assert smtp.recipients() == ["reader1@example.org"], "another's is none of their business"
+    assert goodbyes(app) == [("skipped", "not_active"), ("sent", None)]
+
+
+@pytest.mark.parametrize("how", ["back", "back and gone", "erased", "gone by themselves"])
 def test_it_is_asked_once_more_right_before_the_last_dot(
     make_app: Callable[..., App], database_url: str, smtp: SmtpServer, clock: Clock, how: str
 ) -> None:
@@ -160,6 +180,9 @@ def test_it_is_asked_once_more_right_before_the_last_dot(
             seen.append(step)
             if how == "erased":
                 privacy.erase(app, reader)
+                return
+            if how == "gone by themselves":
+                membership.unsubscribe(app, [reader])
                 return
             came_back(app, reader)
             if how == "back and gone":
@@ -290,6 +313,23 @@ def test_the_command_sends_it_at_once_unless_it_is_told_not_to(
         assert (done.returncode, done.stdout) == (0, "unsubscribed\n")
     assert len(list((tmp_path / "outbox").rglob("*.eml"))) == (0 if silent else 1)
     assert goodbyes(app) == ([] if silent else [("sent", None)])
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_code_from_their_own_mail_program_sets_off_no_mail(
+    make_app: Callable[..., App], sqlite_url: str, command_here: Command, tmp_path: Path, waits: bool
+) -> None:
+    app = make_app(sqlite_url, now=real_clock.now)
+    [reader] = add_readers(app, 1)
+    if waits:
+        take_off(app, reader)
+    where = {"database_url": sqlite_url, "outbox_dir": str(tmp_path / "outbox"), "secret_key": "a key for tests"}
+    code = app.signer.sign(Purpose.UNSUBSCRIBE, reader, now=app.now())
+    done = command_here("subscribers", "unsubscribe", code, **where)
+    assert (done.returncode, done.stdout) == (0, "unsubscribed\n")
+    assert joined(app, ADA) == State.UNSUBSCRIBED
+    assert goodbyes(app) == ([("skipped", "not_active")] if waits else [])
+    assert not list((tmp_path / "outbox").rglob("*.eml"))
 
 
 def test_a_relay_that_is_away_keeps_nobody_from_being_unsubscribed(

@@ -61,6 +61,9 @@ def _lines(found: dict[str, Any], accountings: "list[Accounting]") -> "Iterator[
         yield from (f"  {said}" for said in (*_waiting(row), *row["news"]))
     if not accountings:
         yield "no issue yet"
+    if found["unknown_outside"]:  # an alert among them is no alarm
+        mails = "1 mail" if found["unknown_outside"] == 1 else f"{found['unknown_outside']} mails"
+        yield f"{mails} in doubt outside any issue: newsletter deliveries list --state unknown"
     yield from map(_line, found["sources"])
     yield from _pacing_lines(found["pacing"])
     yield from map(_alarm, found["alarms"])
@@ -92,6 +95,7 @@ def _read(app: "App", slot: str | None) -> "tuple[dict[str, Any], list[Accountin
             "papers": papers.count(session),
             "subscribers": subscribers.counts(session),
             "unknown": deliveries.unknown_count(session),
+            "unknown_outside": deliveries.unknown_outside(session),
             "held": custody.held_why(session),
             "alarms": [_alarm_row(each) for each in operating.alarmed(app, session, now)],
             "oldest_due_seconds": int((now - oldest).total_seconds()) if oldest else None,

@@ -172,24 +172,29 @@ def unsubscribe(
     who: str = typer.Argument(help="An address, or the code from an unsubscribe mail's subject."),
     no_mail: bool = typer.Option(False, "--no-mail", help="Not even a last mail that says so."),
 ) -> None:
-    """Unsubscribe somebody who asked for it; they get a last mail that says so, and how to come back."""
+    """Unsubscribe somebody; by an address, they get a last mail that says so, and how to come back.
+
+    A code is what their own mail program sent when they left: like one-click, it is answered by no mail.
+    """
     from newsletter import membership, pipeline
     from newsletter.errors import TokenError
     from newsletter.signing import Purpose
     from newsletter.subscribers.intake.models import EntryPoint
 
     with open_app() as app:
-        if "@" in who:
+        entry = EntryPoint.OPERATOR if "@" in who else EntryPoint.FORM
+        if entry is EntryPoint.OPERATOR:
             id_ = _find(app, who).id or 0
         else:
             try:
                 id_ = app.signer.unsign(Purpose.UNSUBSCRIBE, who.removeprefix("unsubscribe").strip(), now=app.now())
             except TokenError:
                 raise InputError("this is neither an address nor a code of ours") from None
-        if not membership.unsubscribe(app, [id_], EntryPoint.OPERATOR, goodbye=not no_mail)[0]:
+        if not membership.unsubscribe(app, [id_], entry, goodbye=not no_mail)[0]:
             raise InputError("there is no such subscriber any more")
         typer.echo("unsubscribed")  # it is, whatever becomes of the mail
-        pipeline.deliver(app, None, only=id_)
+        if entry is EntryPoint.OPERATOR and not no_mail:
+            pipeline.deliver(app, None, only=id_)
 
 
 @cli.command()

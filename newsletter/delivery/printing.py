@@ -149,7 +149,11 @@ def address_notice(
 
     :param bundle: what an alert tells.
     """
-    content = templates.mail(leased.mail).render(notice_values(person, leased.about_id or 0, identity, now, bundle))
+    if leased.mail.is_for_operator:  # who is nobody's reader: a link of theirs would be a stranger's
+        values = {"site": identity.letterhead, "alarms": bundle or Bundle()}
+    else:
+        values = notice_values(person, leased.about_id or 0, identity, now)
+    content = templates.mail(leased.mail).render(values)
     parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
     token = identity.signer.sign(Purpose.UNSUBSCRIBE, person.id, now=now) if leased.mail.is_of_list else ""
@@ -165,17 +169,14 @@ def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipRea
         return SkipReason.UNPRINTABLE
 
 
-def notice_values(
-    person: Addressee, about_id: int, identity: Identity, now: datetime, bundle: Bundle | None = None
-) -> dict[str, Any]:
-    """Return what the templates of mails outside any issue see: nothing that a stranger typed.
+def notice_values(person: Addressee, about_id: int, identity: Identity, now: datetime) -> dict[str, Any]:
+    """Return what the templates of readers' mails outside any issue see: nothing that a stranger typed.
 
     :param about_id: the sign-up or the change of address that the mail is about.
     """
     sign, id_, wishes = identity.signer.sign, person.id, person.preferences
     return {
         "site": identity.letterhead,
-        "alarms": bundle or Bundle(),
         "hour": wishes.hour,
         "timezone": wishes.timezone,
         "when": cadence_words(wishes),

@@ -302,10 +302,19 @@ def next_at(issue_id: sa.ColumnElement[int | None] | None) -> sa.ScalarSelect[da
     return (statement if issue_id is None else statement.correlate(Issue)).scalar_subquery()
 
 
+_IS_UNKNOWN = col(Delivery.state) == sa.literal_column("'unknown'")  # as text: so both databases see the index
+
+
 def unknown_count(session: Session) -> int:
     """Return how many deliveries wait for evidence."""
-    is_unknown = col(Delivery.state) == sa.literal_column("'unknown'")  # as text: so both databases see the index
-    statement = select(sa.func.count()).where(is_unknown)
+    statement = select(sa.func.count()).where(_IS_UNKNOWN)
+    return int(session.exec(statement).one())
+
+
+def unknown_outside(session: Session) -> int:
+    """Return how many of them are of no issue."""
+    # by the condition itself, SQLite could walk through all that ever were outside any issue
+    statement = select(sa.func.count() - sa.func.count(col(Delivery.issue_id))).where(_IS_UNKNOWN)
     return int(session.exec(statement).one())
 
 

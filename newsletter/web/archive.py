@@ -21,7 +21,9 @@ _PAGE = re.compile(r"[1-9][0-9]{0,4}")
 _HTML = "text/html; charset=utf-8"
 _SITEMAP_MOST = 5_000  # of the 50,000 that a sitemap may hold
 _DESCRIPTION = 160
-_PERSONAL = ("u", "back", "erase", "confirm", "address", "preferences", "f", "c", "o", "v", "feed", "link", "metrics")
+_PERSONAL = (
+    "u", "back", "rejoin", "erase", "confirm", "address", "preferences", "f", "c", "o", "v", "feed", "link", "metrics",
+)  # fmt: skip
 
 
 def archive_of(request: Request) -> Archive:

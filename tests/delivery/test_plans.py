@@ -57,6 +57,7 @@ def test_ending_leases_and_giving_up_look_at_no_old_mail(app: App) -> None:
         (lambda session: lapses.reap(session, NOW), "ix_deliveries_leases"),
         (lambda session: lapses.expire(session, NOW), "ix_deliveries_expiry"),
         (store.unknown_count, "ix_deliveries_unknown"),
+        (store.unknown_outside, "ix_deliveries_unknown"),
     ):
         plan = asked(app.db, call).plan
         assert index in plan

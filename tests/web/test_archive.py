@@ -347,7 +347,7 @@ def test_crawlers_are_kept_from_what_is_a_readers_own(app: App, client: TestClie
     for path in ("/", "/archive", DAY, f"{DAY}.bib", "/feed.atom", "/feed.json", "/sitemap.xml", "/subscribe"):
         assert rules.can_fetch("anybot", f"{SITE}{path}"), path
     rooms = ("u/x", "v/x", "f/x/1/like", "c/x/1/page", "o/x.gif", "feed/x.atom", "preferences/x", "confirm/x", "link")
-    for room in (*rooms, "address/x", "back/x", "erase/x", "metrics"):
+    for room in (*rooms, "address/x", "back/x", "rejoin/x", "erase/x", "metrics"):
         assert not rules.can_fetch("anybot", f"{SITE}/{room}"), room
 
 

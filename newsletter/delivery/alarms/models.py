@@ -21,14 +21,14 @@ class Kind(StrEnum):
 
 
 class Alarm(SQLModel, table=True):
-    """An alarm of a day (UTC): one that is over and comes again that day is the same, and is mailed once.
+    """An alarm of a day (UTC): one that is over and comes again that day, or that of its mail, is the same.
 
     :ivar about: an issue's slot or a source's name; empty where there is nothing to tell apart.
     :ivar title: what happened, in a few words.
     :ivar said: the same in a sentence or two.
     :ivar command: what shows or mends it.
     :ivar over_at: ``None`` as long as it holds.
-    :ivar bundle: the number of the mail that told of it; all that was new then has the same.
+    :ivar bundle: the number of the mail that told of it, greater than all before; all that was new then has the same.
     :ivar told_on: the day on which that was queued.
     """
 

@@ -10,9 +10,10 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import UTCDateTime, in_index_order, take_turn
 from newsletter.delivery.alarms.models import Alarm, Bundle, Found, Kind, Told
-from newsletter.delivery.models import Delivery, DeliveryState, Mail
+from newsletter.delivery.models import Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.store import ISSUE_ID, next_at, queue_notices
 from newsletter.issues.models import Issue, IssueState
+from newsletter.settings import MOST_ADMINS
 
 WITHIN = timedelta(days=1)  # what is not sent by then is old; what still holds is told anew
 _MOST_SHOWN = 20
@@ -23,6 +24,7 @@ _IS_UNKNOWN = sa.text("deliveries.state = 'unknown'")
 _IS_UNPRINTABLE = sa.text("deliveries.skip_reason = 'unprintable'")
 _IS_LEASED = sa.text("deliveries.lease_owner IS NOT NULL")
 _CAME_TO_NOTHING = (DeliveryState.FAILED, DeliveryState.SKIPPED)
+_MAY_HAVE_COME: set[str] = {DeliveryState.SENT, DeliveryState.HANDOFF, DeliveryState.UNKNOWN}
 
 
 def still_open(session: Session) -> list[Alarm]:
@@ -52,15 +54,18 @@ def keep(session: Session, found: Sequence[Found], now: datetime) -> list[Alarm]
 def tell(session: Session, operators: int, now: datetime) -> bool:
     """Queue one mail to each operator with all that was not told yet; return whether there is any.
 
-    Told anew, on another day, is what still holds after its mails came to nothing.
+    Told anew, on another day, is what still holds after its mails came to nothing; and the same day, what was over
+    when they were to be printed, and came again.
 
     :param operators: how many there are: an operator is no subscriber, and known by their place in the setting.
     """
     today = _day(now)
-    untold = [each for each in _to_tell(session, now) if not each.told_on or _came_to_nothing(session, each, operators)]
+    untold = [each for each in _to_tell(session, now) if _is_untold(session, each, operators, today)]
     if not untold or not operators:
         return False
-    bundle = max(each.id or 0 for each in untold)
+    # greater than all before, so that what is told anew on the same day is another mail
+    last = session.scalar(sa.select(sa.func.max(Alarm.bundle))) or 0
+    bundle = max(last + 1, *(each.id or 0 for each in untold))
     for each in untold:
         each.bundle, each.told_on = bundle, today
         session.add(each)
@@ -81,11 +86,11 @@ def bundles(session: Session, numbers: Collection[int]) -> dict[int, Bundle]:
     if not numbers:
         return {}
     rows = session.exec(select(Alarm).where(col(Alarm.bundle).in_(numbers)).order_by(col(Alarm.id))).all()
-    holding = [each for each in still_open(session) if each.bundle is not None]
+    holding = _told_of(session, still_open(session))
     found = {}
     for number in set(numbers):
         new = [each for each in rows if each.bundle == number]
-        before = [_told(each) for each in holding if each.bundle != number]
+        before = [_told(each) for each in holding if each.bundle and each.bundle < number]
         if any(each.over_at is None or each.kind == Kind.HELD for each in new):
             shown = tuple(_told(each) for each in new[:_MOST_SHOWN])
             found[number] = Bundle(shown, len(new) - len(shown), tuple(before[:_MOST_BEFORE]))
@@ -155,9 +160,10 @@ def forget(session: Session, before: datetime) -> None:
 
 
 def _of_today(session: Session, found: Found, now: datetime) -> Alarm:
-    """Return the row of an alarm that did not hold at the last look: today's, if it held earlier today."""
+    """Return the row of an alarm that did not hold at the last look: today's, if it held or was told earlier today."""
     today = _day(now)
-    this = Alarm.kind == found.kind, Alarm.about == found.about, Alarm.found_on == today
+    of_today = sa.or_(col(Alarm.found_on) == today, col(Alarm.told_on) == today)
+    this = select(Alarm).where(Alarm.kind == found.kind, Alarm.about == found.about, of_today)
     fresh = Alarm(
         kind=found.kind,
         about=found.about,
@@ -167,25 +173,42 @@ def _of_today(session: Session, found: Found, now: datetime) -> Alarm:
         command=found.command,
         since_at=found.since or now,
     )
-    return session.exec(select(Alarm).where(*this)).first() or fresh
+    return session.exec(this.order_by(col(Alarm.id).desc())).first() or fresh
 
 
 def _to_tell(session: Session, now: datetime) -> list[Alarm]:
-    """Return what holds and was not told today; that sending was held can be told only when it is over."""
-    holds, today = col(Alarm.over_at).is_(None), _day(now)
+    """Return what holds; that sending was held can be told only when it is over."""
     was_held = sa.and_(col(Alarm.kind) == Kind.HELD, col(Alarm.over_at) > now - WITHIN, col(Alarm.bundle).is_(None))
-    again = sa.or_(col(Alarm.told_on).is_(None), col(Alarm.told_on) < today)
-    statement = select(Alarm).where(sa.or_(sa.and_(holds, again), was_held))
+    statement = select(Alarm).where(sa.or_(col(Alarm.over_at).is_(None), was_held))
     return list(session.exec(statement.order_by(col(Alarm.id))))
 
 
-def _came_to_nothing(session: Session, alarm: Alarm, operators: int) -> bool:
+def _is_untold(session: Session, alarm: Alarm, operators: int, today: date) -> bool:
+    """Return whether nobody was told, and may be today: what could not be sent is not tried all day."""
     if alarm.bundle is None or alarm.told_on is None:
         return True
-    effect = _effect(alarm.bundle, alarm.told_on)
-    keys = [f"{Mail.ALERT}:{-place}:{effect}" for place in range(operators)]
-    states = session.exec(select(Delivery.state).where(col(Delivery.notice_key).in_(keys))).all()
-    return bool(states) and all(state in _CAME_TO_NOTHING for state in states)
+    keys = _keys(alarm.bundle, alarm.told_on, operators)
+    statement = select(Delivery.state, Delivery.skip_reason).where(col(Delivery.notice_key).in_(keys))
+    ends = session.exec(statement).all()
+    if alarm.told_on >= today:
+        return bool(ends) and all(end == (DeliveryState.SKIPPED, SkipReason.NOTHING_NEW) for end in ends)
+    return bool(ends) and all(state in _CAME_TO_NOTHING for state, _ in ends)
+
+
+def _told_of(session: Session, alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Return those of the alarms that an operator has, or may have, a mail about."""
+    days = {each.bundle: each.told_on for each in alarms if each.bundle is not None and each.told_on is not None}
+    keys = [key for bundle, day in days.items() for key in _keys(bundle, day, MOST_ADMINS)]
+    mails = select(Delivery.about_id, Delivery.state).where(col(Delivery.notice_key).in_(keys))
+    ends: dict[int | None, set[str]] = {}
+    for bundle, state in session.exec(mails):
+        ends.setdefault(bundle, set()).add(state)
+    # of what was told long ago, the mails are dropped
+    return [each for each in alarms if each.bundle in days and ends.get(each.bundle, _MAY_HAVE_COME) & _MAY_HAVE_COME]
+
+
+def _keys(bundle: int, day: date, operators: int) -> list[str]:
+    return [f"{Mail.ALERT}:{-place}:{_effect(bundle, day)}" for place in range(operators)]
 
 
 def _effect(bundle: int, day: date) -> str:

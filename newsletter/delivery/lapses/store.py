@@ -1,12 +1,13 @@
 """All SQL about deliveries whose time is over; any worker may ask for it, at any time."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from newsletter.delivery.ledger import WAITING, attempt_row, changed, idle, unless_in_doubt
-from newsletter.delivery.models import Attempt, Delivery, DeliveryState, SkipReason, Word
+from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason, Word
 from newsletter.issues.models import Issue, IssueState
 
 
@@ -85,3 +86,30 @@ def call_off(session: Session, now: datetime, limit: int) -> int:
         .returning(col(Delivery.id))  # SQLite counts no rows of a statement that begins with WITH
     )
     return len(session.connection().execute(statement).all())
+
+
+def call_off_goodbyes(session: Session, subscriber_ids: Collection[int], now: datetime) -> None:
+    """Skip the last mails, to those who say themselves that they leave, that nobody can have got yet."""
+    open_ = (*WAITING, DeliveryState.LEASED)
+    theirs = (
+        sa.select(col(Delivery.id))
+        .where(col(Delivery.subscriber_id).in_(subscriber_ids), col(Delivery.mail) == Mail.GOODBYE)
+        .where(col(Delivery.issue_id).is_(None), col(Delivery.state).in_(open_))
+        .order_by(col(Delivery.id))  # as others who want them take them
+        .with_for_update()
+    )
+    ids = session.scalars(theirs).all()
+    if not ids:
+        return
+    statement = (
+        sa.update(Delivery)
+        .where(col(Delivery.id).in_(ids))
+        .values(
+            state=unless_in_doubt(DeliveryState.SKIPPED),
+            skip_reason=SkipReason.NOT_ACTIVE,
+            done_at=now,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+    session.connection().execute(statement)
