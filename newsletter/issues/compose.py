@@ -1,5 +1,6 @@
 """An issue's edition: chooses from its candidates for each reader, and puts what it chose into words. Pure."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -201,19 +202,26 @@ def _bar(preferences: Preferences) -> float:
 
 def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interests:
     """Return preferences as the ranker sees them, with what the reader said of papers."""
+    # as papers are written, whatever keyboard a reader has
+    topics, keywords, authors, categories, mutes = (
+        [unicodedata.normalize("NFC", each) for each in texts]
+        for texts in (
+            preferences.topics, preferences.keywords, preferences.authors, preferences.categories, preferences.mutes
+        )
+    )  # fmt: skip
     about: tuple[str, ...] = ()
     if preferences.about:
         named = {name.casefold() for name in interest_names(preferences)}
         about = tuple(phrase for phrase in key_phrases(preferences.about) if phrase.casefold() not in named)
     return Interests(
         wanted=(
-            *(Interest(topic, phrases(topic)) for topic in preferences.topics),
-            *(Interest(keyword, (keyword,)) for keyword in preferences.keywords),
+            *(Interest(topic, phrases(topic)) for topic in topics),
+            *(Interest(keyword, (keyword,)) for keyword in keywords),
             *(Interest(phrase, (phrase,)) for phrase in about),
         ),
-        authors=preferences.authors,
-        categories=preferences.categories,
-        mutes=preferences.mutes,
+        authors=tuple(authors),
+        categories=tuple(categories),
+        mutes=tuple(mutes),
         rated=tuple(rated),
     )
 

@@ -1,6 +1,7 @@
 """What a mail says about itself, in words. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -109,7 +110,8 @@ def _ranked_by(preferences: Preferences, selection: Selection) -> str:
     names = interest_names(preferences) or (key_phrases(preferences.about) if preferences.about else ())
     if names:
         more = len(names) - _NAMED
-        return f"for {', '.join(map(_apart, names[:_NAMED]))}" + (f" and {more} more" if more > 0 else "")
+        named = [_apart(unicodedata.normalize("NFC", name)) for name in names[:_NAMED]]
+        return f"for {', '.join(named)}" + (f" and {more} more" if more > 0 else "")
     # who named nothing has no reason "matches", in which their own words could look like this
     liked = any(pick.reason.startswith(_LIKE) for pick in selection.picks)
     return "by what you liked" if liked else "by what is trending"

@@ -101,6 +101,14 @@ def test_a_preheader_does_not_say_again_what_the_subject_says() -> None:
     assert (made.subject, made.preheader) == ("Something else + 1 more", "Correction")
 
 
+def test_a_readers_words_are_spelt_as_papers_are() -> None:
+    of = edition([record(1, "Of \u00c5ngstr\u00f6m and ohm", upvotes=7)])
+    made = digest(of, keywords=("\u212bngstro\u0308m",))
+    assert made.picks[0].reason == "matches “\u00c5ngstr\u00f6m”, 7 upvotes"
+    assert made.opening.endswith("ranked for \u00c5ngstr\u00f6m")
+    assert made.sections[0].title == "\u00c5ngstr\u00f6m"
+
+
 def test_words_from_right_to_left_turn_nothing_around_them() -> None:
     of = edition([record(1, "About البروتينات", upvotes=90)])
     made = digest(of, keywords=("البروتينات", "graphs"))
