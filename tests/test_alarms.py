@@ -162,12 +162,18 @@ def test_without_an_address_alarms_are_logged_once_and_told_when_there_is_one(
     assert len(alerts(app)) == 1
 
 
-def test_all_that_is_new_is_in_one_mail_and_what_is_new_later_in_another(app: App, clock: Clock) -> None:
+def stopped_and_in_doubt(app: App, clock: Clock) -> Issue:
+    """Let two things need the operator, and let a worker look."""
     issue = queued(app)
     stop(app, issue)
     leave_unknown(app, None, 1)
     clock.forward(hours=1)
     work(app)
+    return issue
+
+
+def test_all_that_is_new_is_in_one_mail_and_what_is_new_later_in_another(app: App, clock: Clock) -> None:
+    issue = stopped_and_in_doubt(app, clock)
     [first] = alerts(app)
     assert first["subject"].endswith("is stopped, and 1 more")
     assert "One mail outside any issue is in doubt" in words(first)
@@ -576,11 +582,7 @@ def test_looking_for_alarms_keeps_no_mail_from_going_out(app: App) -> None:
 
 
 def test_what_is_over_for_long_is_forgotten_and_what_holds_is_not(app: App, clock: Clock) -> None:
-    issue = queued(app)
-    stop(app, issue)
-    leave_unknown(app, None, 1)
-    clock.forward(hours=1)
-    work(app)
+    issue = stopped_and_in_doubt(app, clock)
     operating.change_issue(app, issue.slot, "resume")
     work(app)
     clock.forward(days=101)

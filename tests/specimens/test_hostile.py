@@ -53,7 +53,7 @@ def paper(number: int, text: str) -> Paper:
         "id": f"arxiv:2608.{number:05d}", "title": f"Title {number} {text}", "abstract": f"Abstract {text}.",
         "summary": text, "organization": f"At {text}", "authors": [f"A {text}", f"B {text}"], "categories": [text],
         "keywords": [text], "url": text, "pdf_url": text, "code_url": text, "project_url": f"https://{text}",
-        "picture_url": text, "upvotes": 7,
+        "picture_url": "https://pictures.example.org/1.png" if number == 2 else text, "upvotes": 7,
     }  # fmt: skip
     [parsed] = parse_lines([json.dumps(told).encode()], NOW, NOW)
     [record] = parsed.records

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
@@ -76,13 +77,7 @@ def call_off(session: Session, now: datetime, limit: int) -> int:
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.id).in_(some.cte("some").select()))
-        .values(
-            state=unless_in_doubt(DeliveryState.SKIPPED),
-            skip_reason=SkipReason.CANCELLED,
-            done_at=now,
-            lease_owner=None,
-            lease_until=None,
-        )
+        .values(**_called_off(SkipReason.CANCELLED, now))
         .returning(col(Delivery.id))  # SQLite counts no rows of a statement that begins with WITH
     )
     return len(session.connection().execute(statement).all())
@@ -101,15 +96,16 @@ def call_off_goodbyes(session: Session, subscriber_ids: Collection[int], now: da
     ids = session.scalars(theirs).all()
     if not ids:
         return
-    statement = (
-        sa.update(Delivery)
-        .where(col(Delivery.id).in_(ids))
-        .values(
-            state=unless_in_doubt(DeliveryState.SKIPPED),
-            skip_reason=SkipReason.NOT_ACTIVE,
-            done_at=now,
-            lease_owner=None,
-            lease_until=None,
-        )
-    )
+    statement = sa.update(Delivery).where(col(Delivery.id).in_(ids)).values(**_called_off(SkipReason.NOT_ACTIVE, now))
     session.connection().execute(statement)
+
+
+def _called_off(why: SkipReason, now: datetime) -> dict[str, Any]:
+    """Return what becomes of a mail that is not to go out: whoever has leased it finds that out before the dot."""
+    return {
+        "state": unless_in_doubt(DeliveryState.SKIPPED),
+        "skip_reason": why,
+        "done_at": now,
+        "lease_owner": None,
+        "lease_until": None,
+    }
