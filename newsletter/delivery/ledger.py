@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic_core import to_json
+from pydantic import ConfigDict, TypeAdapter, with_config
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
+from typing_extensions import TypedDict
 
-from newsletter.db import dialect, in_index_order
-from newsletter.delivery.bulk.store import IN_FLIGHT, statements
+from newsletter.db import Instant, dialect, in_index_order, instant
+from newsletter.delivery.bulk.store import IN_FLIGHT, Known, known, mark, statements, write
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.refusals import store as refusals
@@ -32,11 +33,6 @@ LEASE = timedelta(seconds=30)  # how long the mails of a worker that died wait; 
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _LOOK_AGAIN = timedelta(minutes=1)
 WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
-_LATER = (
-    sa.update(Delivery.__table__)  # type: ignore[attr-defined]
-    .where(col(Delivery.id) == sa.bindparam("which"))
-    .values(not_before=sa.bindparam("later"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +148,18 @@ class Handoff:
     selection: dict[str, Any] | None
 
 
+@with_config(ConfigDict(extra="allow"))
+class _Kept(TypedDict, total=False):
+    """What a selection looks like, by and large: whatever else it is, it is kept as it is, which takes longer."""
+
+    picks: tuple[tuple[int, float, str, tuple[float, ...] | None, str], ...]
+    trending: tuple[tuple[int, str], ...]
+    said: tuple[str, ...]
+
+
+_KEPT: TypeAdapter[Any] = TypeAdapter(_Kept)  # four times as quick as to find out what each tuple holds
+
+
 def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, now: datetime) -> set[int]:
     """Say that the relay may have these messages from now on; return the deliveries for which that is so.
 
@@ -160,23 +168,20 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
 
     :param handoffs: at most one of a delivery.
     """
+    shared = {"owner": owner, "until": instant(session, now + HANDOFF_LEASE), "now": instant(session, now)}
     rows = [
         {
             "id": each.leased.id,
             "no": each.leased.attempts,
             "recipient": each.recipient,
             "message_id": each.message_id,
-            "selection": each.selection,
+            "selection": None if each.selection is None else _KEPT.dump_json(each.selection, warnings=False).decode(),
+            **shared,
         }
         for each in handoffs
     ]
-    values = {"rows": to_json(rows).decode(), "owner": owner, "until": now + HANDOFF_LEASE, "now": now}
-    ask, made = session.connection().execute, statements(session)
-    if dialect(session) == "postgresql":  # on SQLite whoever writes is alone
-        ask(made.locking, values)
-    marked = {row[0] for row in ask(made.marking, values)}
-    if marked:
-        custody.saw_handoffs(session, len(marked))
+    marked = mark(session, rows)
+    custody.saw_handoffs(session, len(marked))
     return marked
 
 
@@ -217,30 +222,20 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
 
     :param settled: at most one of a delivery.
     """
-    rows = [
-        {
-            "id": leased.id,
-            "no": leased.attempts,
-            "phase": outcome.phase,
-            "state": outcome.state,
-            "code": outcome.code,
-            "reply": outcome.reply,
-        }
+    made = statements(session)
+    asked = [
+        {"id": leased.id, "no": leased.attempts, "phase": str(outcome.phase), "state": str(outcome.state)}
         for leased, outcome in settled
     ]
-    ask, made = session.connection().execute, statements(session)
-    values = {"rows": to_json(rows).decode(), "owner": owner, "now": now}
-    if dialect(session) == "postgresql":
-        ask(made.locking, values)
-    ours = {row[0] for row in ask(made.settling, values)}
-    ask(made.attempting, values)
-    later = [
-        {"which": leased.id, "later": now + outcome.retry_after}
-        for leased, outcome in settled
-        if outcome.retry_after and leased.id in ours
-    ]
-    if later:
-        ask(_LATER, later)
+    found = known(session, asked, owner)
+    there = [(leased, outcome, found[leased.id]) for leased, outcome in settled if leased.id in found]
+    at = instant(session, now)
+    later = {
+        leased.id: instant(session, now + outcome.retry_after) for leased, outcome in settled if outcome.retry_after
+    }
+    ours = {leased.id for leased, _, each in there if each.ours}
+    write(session, made.settling, [_ended(*each, at, later.get(each[0].id, at)) for each in there if each[2].ours])
+    write(session, made.attempting, [_attempted(*each, at) for each in there if not each[2].said])
     weighty = [
         (leased.subscriber_id, leased.id, outcome)
         for leased, outcome in settled
@@ -249,6 +244,34 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
     if weighty:
         refusals.weigh(session, weighty, now)
     return ours
+
+
+def _ended(leased: Leased, outcome: Outcome, known: Known, at: Instant, not_before: Instant) -> dict[str, object]:
+    """Return how a delivery stands behind an attempt."""
+    sent = outcome.state is DeliveryState.SENT
+    state = DeliveryState.SENT if known.accepted else outcome.state
+    return {
+        "id": leased.id,
+        "state": str(state),
+        "code": outcome.code,
+        "reply": outcome.reply if known.has_reader else "",
+        "done_at": None if state is DeliveryState.DEFERRED else at,
+        "handed_at": at if sent else None,
+        "not_before": not_before,
+    }
+
+
+def _attempted(leased: Leased, outcome: Outcome, known: Known, at: Instant) -> dict[str, object]:
+    """Return an attempt as it is written down: who is erased must not come back in a relay's words."""
+    return {
+        "delivery_id": leased.id,
+        "no": leased.attempts,
+        "tried_at": at,
+        "phase": str(outcome.phase),
+        "outcome": str(outcome.state),
+        "code": outcome.code,
+        "reply": outcome.reply if known.has_reader else "",
+    }
 
 
 def attempt_row(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
