@@ -32,6 +32,9 @@ _AFTER = "after commit"
 _T = TypeVar("_T")
 Instant = datetime | str  # as a driver takes it
 _WRITTEN: dict[tuple[sa.ClauseElement, str], "Written"] = {}  # of statements that are made once, by dialect
+_IN_INDEX_ORDER = sa.select(
+    *(sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "jit"))
+)
 
 # Some millions of mails a day outgrow 32 bits; SQLite counts only plain INTEGER keys up by itself.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -182,6 +185,12 @@ def instant(session: Session, at: datetime) -> Instant:
     return stored.isoformat(" ", "microseconds") if dialect(session) == "sqlite" else stored
 
 
+def moment(kept: Instant) -> datetime:
+    """Return an instant that a driver gave, in aware UTC."""
+    at = datetime.fromisoformat(kept) if isinstance(kept, str) else kept
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     """Yield `items` in runs of at most `size`: a statement takes only so many values."""
     for start in range(0, len(items), size):
@@ -222,8 +231,7 @@ def in_index_order(session: Session) -> None:
     is ordered by all columns of an index, from the first on, it sees to be in the index's order.
     """
     if dialect(session) == "postgresql":
-        off = (sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "jit"))
-        session.execute(sa.select(*off))
+        written(session, _IN_INDEX_ORDER).ask(session)
 
 
 def forget_deleted(db: Database) -> None:

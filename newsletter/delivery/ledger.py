@@ -7,9 +7,11 @@ state it expects, so a worker that lost its lease can change nothing. A mail tha
 brought already is never said to have been left out or to be too late: it is `unknown` again.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +21,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 from typing_extensions import TypedDict
 
-from newsletter.db import Instant, dialect, in_index_order, instant
+from newsletter.db import Instant, UTCDateTime, dialect, in_index_order, instant, moment, written
 from newsletter.delivery.bulk.store import IN_FLIGHT, Known, known, mark, statements, write
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
@@ -63,33 +65,24 @@ def lease(
     :param only: a subscriber's id: nobody else's.
     """
     in_index_order(session)
-    due = _due(issue_id, now, limit, only)
-    if dialect(session) == "postgresql":
-        due = due.with_for_update(skip_locked=True, of=Delivery)
-    # A common table expression is evaluated once; a plain subquery PostgreSQL may run again, past the limit.
-    chosen = due.cte("due")
-    statement = (
-        sa.update(Delivery)
-        .where(col(Delivery.id).in_(sa.select(chosen.c.id)))
-        .values(
-            state=DeliveryState.LEASED,
-            lease_owner=owner,
-            lease_until=now + LEASE,
-            attempts=Delivery.attempts + 1,
-        )
-        .returning(
-            *(col(each) for each in (Delivery.id, Delivery.mail, Delivery.subscriber_id, Delivery.attempts)),
-            col(Delivery.message_id),
-            col(Delivery.selection),
-            col(Delivery.about_id),
-            col(Delivery.queued_at),
-        )
-    )
+    leasing = written(session, _leasing(dialect(session), of_issue=issue_id is not None, of_one=only is not None))
+    at, until = instant(session, now), instant(session, now + LEASE)
     try:
-        rows = session.execute(statement, execution_options={"synchronize_session": False}).all()
+        rows = leasing.ask(session, issue=issue_id, only=only, now=at, until=until, owner=owner, limit=limit)
     except IntegrityError as exc:  # the unique index on mails in flight
         raise LeaseLostError("another mail to one of these readers was leased at the same moment") from exc
-    return sorted((Leased(row[0], Mail(row[1]), *row[2:]) for row in rows), key=lambda leased: leased.id)
+    return sorted((_leased(row, is_text=dialect(session) == "sqlite") for row in rows), key=lambda leased: leased.id)
+
+
+def _leased(row: Sequence[Any], *, is_text: bool) -> Leased:
+    """Return what a row of `_leasing` says.
+
+    :param is_text: whether JSON comes as text.
+    """
+    id_, mail, subscriber_id, attempts, message_id, selection, about_id, queued_at = row
+    if is_text and isinstance(selection, str):  # what is a number alone, SQLite keeps as one
+        selection = json.loads(selection)
+    return Leased(id_, Mail(mail), subscriber_id, attempts, message_id, selection, about_id, moment(queued_at))
 
 
 def skip(session: Session, skipped: Sequence[tuple[Leased, SkipReason]], *, owner: str, now: datetime) -> None:
@@ -295,8 +288,39 @@ def unless_in_doubt(state: DeliveryState) -> sa.ColumnElement[str]:
     return sa.case((in_doubt, DeliveryState.UNKNOWN.value), else_=state.value)
 
 
-def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> SelectOfScalar[int]:
-    other = sa.orm.aliased(Delivery)
+@cache
+def _leasing(dialect_: str, *, of_issue: bool, of_one: bool) -> sa.Update:
+    due = _due(of_issue=of_issue, of_one=of_one)
+    if dialect_ == "postgresql":
+        due = due.with_for_update(skip_locked=True, of=Delivery)
+    # A common table expression is evaluated once; a plain subquery PostgreSQL may run again, past the limit.
+    chosen = due.cte("due")
+    return (
+        sa.update(Delivery)
+        .where(col(Delivery.id).in_(sa.select(chosen.c.id)))
+        .values(
+            state=DeliveryState.LEASED,
+            lease_owner=_given("owner", sa.Text()),
+            lease_until=_given("until", UTCDateTime()),
+            attempts=Delivery.attempts + 1,
+        )
+        .returning(
+            *(col(each) for each in (Delivery.id, Delivery.mail, Delivery.subscriber_id, Delivery.attempts)),
+            col(Delivery.message_id),
+            col(Delivery.selection),
+            col(Delivery.about_id),
+            col(Delivery.queued_at),
+        )
+    )
+
+
+def _due(*, of_issue: bool, of_one: bool) -> SelectOfScalar[int]:
+    """Return what finds deliveries that are due, up to a limit.
+
+    :param of_one: one reader's only.
+    """
+    other, issue = sa.orm.aliased(Delivery), _given("issue", sa.Integer())
+    now = _given("now", UTCDateTime())
     busy = select(other.id).where(
         col(other.subscriber_id) == col(Delivery.subscriber_id),
         col(other.id) != col(Delivery.id),
@@ -308,26 +332,28 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
     free = busy.limit(1).correlate(Delivery).scalar_subquery().is_(None)
     due = (
         select(sa.type_coerce(Delivery.id, sa.BigInteger).label("id"))
-        .where(_of(issue_id), *idle(), col(Delivery.state).in_(WAITING), col(Delivery.not_before) <= now)
+        .where(*idle(), col(Delivery.state).in_(WAITING), col(Delivery.not_before) <= now)
         .where(col(Delivery.expires_at) > now)
         .order_by(col(Delivery.issue_id), col(Delivery.not_before), col(Delivery.id))  # as the index is
-        .limit(limit)
+        .limit(_given("limit", sa.Integer()))
     )
-    if only is not None:
-        due = due.where(Delivery.subscriber_id == only)
-    if issue_id is not None:
-        running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
-        due = due.where(free, running.exists())
+    if of_one:
+        due = due.where(col(Delivery.subscriber_id) == _given("only", sa.Integer()))
+    if of_issue:
+        running = select(Issue.id).where(Issue.id == issue, Issue.state == IssueState.OPEN)
+        due = due.where(col(Delivery.issue_id) == issue, free, running.exists())
+    else:
+        due = due.where(col(Delivery.issue_id).is_(None))
     return due.where(~custody.held())
+
+
+def _given(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=type_, required=False)
 
 
 def idle() -> tuple[sa.ColumnElement[bool], ...]:
     """Whether nobody has it, and nothing became of it yet: what the indexes of waiting deliveries hold."""
     return col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
-
-
-def _of(issue_id: int | None) -> sa.ColumnElement[bool]:
-    return col(Delivery.issue_id).is_(None) if issue_id is None else col(Delivery.issue_id) == issue_id
 
 
 def _ours(owner: str, *states: DeliveryState) -> tuple[sa.ColumnElement[bool], ...]:
