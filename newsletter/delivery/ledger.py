@@ -22,7 +22,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 from typing_extensions import TypedDict
 
 from newsletter.db import Instant, UTCDateTime, dialect, in_index_order, instant, moment, written
-from newsletter.delivery.bulk.store import IN_FLIGHT, Known, known, mark, statements, write
+from newsletter.delivery.bulk import store as bulk
+from newsletter.delivery.bulk.store import IN_FLIGHT, Known
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.refusals import store as refusals
@@ -173,7 +174,7 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
         }
         for each in handoffs
     ]
-    marked = mark(session, rows)
+    marked = bulk.mark(session, rows)
     custody.saw_handoffs(session, len(marked))
     return marked
 
@@ -215,20 +216,19 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
 
     :param settled: at most one of a delivery.
     """
-    made = statements(session)
     asked = [
         {"id": leased.id, "no": leased.attempts, "phase": str(outcome.phase), "state": str(outcome.state)}
         for leased, outcome in settled
     ]
-    found = known(session, asked, owner)
+    found = bulk.known(session, asked, owner)
     there = [(leased, outcome, found[leased.id]) for leased, outcome in settled if leased.id in found]
     at = instant(session, now)
     later = {
         leased.id: instant(session, now + outcome.retry_after) for leased, outcome in settled if outcome.retry_after
     }
     ours = {leased.id for leased, _, each in there if each.ours}
-    write(session, made.settling, [_ended(*each, at, later.get(each[0].id, at)) for each in there if each[2].ours])
-    write(session, made.attempting, [_attempted(*each, at) for each in there if not each[2].said])
+    ended = [_ended(*each, at, later.get(each[0].id, at)) for each in there if each[2].ours]
+    bulk.settle(session, ended, [_attempted(*each, at) for each in there if not each[2].said])
     weighty = [
         (leased.subscriber_id, leased.id, outcome)
         for leased, outcome in settled

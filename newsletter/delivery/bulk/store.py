@@ -75,14 +75,16 @@ def known(session: Session, rows: Sequence[Mapping[str, Any]], owner: str) -> di
     return {id_: Known(ours, accepted, said, reader) for id_, ours, accepted, said, reader in found}
 
 
-def write(session: Session, statement: Written, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Run one of the statements that write whatever they are told, for each of some rows."""
-    if not rows:
-        return
+def settle(session: Session, settled: Sequence[Mapping[str, Any]], tried: Sequence[Mapping[str, Any]]) -> None:
+    """Write down how deliveries stand, and attempts, as they are told."""
+    made = statements(session)
     if dialect(session) == "postgresql":
-        statement.ask(session, rows=to_json(rows).decode())
-    else:
-        statement.tell(session, rows)
+        made.settling.ask(session, rows=to_json(settled).decode(), tried=to_json(tried).decode())
+        return
+    if settled:
+        made.settling.tell(session, settled)
+    if tried:
+        made.attempting.tell(session, tried)
 
 
 def _locking(session: Session) -> sa.Select[Any]:
@@ -101,7 +103,7 @@ def _locking(session: Session) -> sa.Select[Any]:
 
 def _marking(session: Session) -> sa.Update:
     types = {**_MARK, "recipient": _TEXT, "message_id": _TEXT, "selection": _TEXT, "until": _INSTANT}
-    row = _row(session, **types)
+    row = _row(session, "rows", **types)
     pending = _one_of(col(Delivery.mail), [each for each in Mail if each.wanted_by is State.PENDING])
     left = _one_of(col(Delivery.mail), [each for each in Mail if each.wanted_by is State.UNSUBSCRIBED])
     operators = _one_of(col(Delivery.mail), [each for each in Mail if each.is_for_operator])
@@ -186,11 +188,12 @@ class Known:
     has_reader: bool
 
 
-def _settling(session: Session) -> sa.Update:
+def _settling(session: Session) -> sa.Update | sa.Insert:
+    """Return what writes how deliveries stand; on PostgreSQL, where each statement is a way there and back, all."""
     texts = dict.fromkeys(("state", "reply"), _TEXT)
     instants = dict.fromkeys(("done_at", "handed_at", "not_before"), _INSTANT)
-    row = _row(session, id=BigId, code=_NUMBER, **texts, **instants)
-    return (
+    row = _row(session, "rows", id=BigId, code=_NUMBER, **texts, **instants)
+    settling = (
         sa.update(Delivery)
         .where(col(Delivery.id) == row["id"])
         .values(
@@ -205,18 +208,19 @@ def _settling(session: Session) -> sa.Update:
             lease_until=sa.null(),
         )
     )
+    return _attempting(session).add_cte(settling.cte("settled")) if dialect(session) == "postgresql" else settling
 
 
 def _attempting(session: Session) -> sa.Insert:
     texts = dict.fromkeys(("phase", "outcome", "reply"), _TEXT)
-    row = _row(session, delivery_id=BigId, no=_NUMBER, tried_at=_INSTANT, code=_NUMBER, **texts)
+    row = _row(session, "tried", delivery_id=BigId, no=_NUMBER, tried_at=_INSTANT, code=_NUMBER, **texts)
     return sa.insert(Attempt).from_select(list(row), sa.select(*row.values()), include_defaults=False)
 
 
-def _row(session: Session, **types: _Type) -> _Columns:
+def _row(session: Session, of: str, **types: _Type) -> _Columns:
     """Return the row that is written, by name: on SQLite parameters, since it is told one after the other."""
     if dialect(session) == "postgresql":
-        return dict(listed(session, "rows", **types).c)
+        return dict(listed(session, of, **types).c)
     return {name: sa.bindparam(name, type_=type_) for name, type_ in types.items()}
 
 
