@@ -245,7 +245,14 @@ class Desk:
         printed = press.print(digest, tokens)
         left_out = printed.left_out
         warnings = (f"{left_out} papers are on the mail's page only: it would be too large",) if left_out else ()
-        kept = replace(selection, span=setting.edition.span, subject=digest.subject, said=(digest.opening, digest.why))
+        kept = Selection(
+            selection.considered,
+            selection.picks,
+            setting.edition.span,
+            selection.trending,
+            digest.subject,
+            (digest.opening, digest.why),
+        )
         return Prepared(person, kept, printed, tokens.unsubscribe, warnings)
 
 
