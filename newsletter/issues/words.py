@@ -11,7 +11,7 @@ from newsletter.issues.digest import OUTSIDE, Selection, Span
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.textclean import bare, clean
 from newsletter.ranking.phrases import key_phrases
-from newsletter.ranking.types import Likened, Pick
+from newsletter.ranking.types import Likened
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 
 SUBJECT = 60  # characters of a title in a subject; phones show about that much
@@ -73,18 +73,15 @@ def opening(preferences: Preferences, selection: Selection, covers: Period) -> s
     return f"{covers.first}{len(selection.picks)} of {considered} {papers}, ranked {_ranked_by(preferences, selection)}"
 
 
-def reason(pick: Pick, talk: str) -> str:
+@lru_cache(maxsize=20_000)  # many readers want the same
+def reason(talk: str, matched: tuple[str, ...], like: Likened, outside: bool) -> str:
     """Return why a paper is there, in words the reader used.
 
     :param talk: what the world says about it.
+    :param matched: see `Pick`, and so `like` and `outside`.
     """
-    if pick.outside:
+    if outside:
         return f"{OUTSIDE}, {talk}" if talk else OUTSIDE
-    return _because(talk, pick.matched, pick.like)
-
-
-@lru_cache(maxsize=20_000)  # many readers want the same
-def _because(talk: str, matched: tuple[str, ...], like: Likened) -> str:
     why = []
     if matched:
         once = {label.casefold(): label for label in reversed(matched)}
