@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import chain, islice
 
 import numpy as np
@@ -230,28 +231,38 @@ def _bar(preferences: Preferences) -> float:
 
 def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interests:
     """Return preferences as the ranker sees them, with what the reader said of papers."""
-    # as papers are written, whatever keyboard a reader has
-    topics, keywords, authors, categories, mutes = (
-        [unicodedata.normalize("NFC", each) for each in texts]
-        for texts in (
-            preferences.topics, preferences.keywords, preferences.authors, preferences.categories, preferences.mutes
-        )
-    )  # fmt: skip
     about: tuple[str, ...] = ()
     if preferences.about:
         named = {name.casefold() for name in interest_names(preferences)}
         about = tuple(phrase for phrase in key_phrases(preferences.about) if phrase.casefold() not in named)
     return Interests(
         wanted=(
-            *(Interest(topic, phrases(topic)) for topic in topics),
-            *(Interest(keyword, (keyword,)) for keyword in keywords),
-            *(Interest(phrase, (phrase,)) for phrase in about),
+            *map(_topic, preferences.topics),
+            *map(_keyword, preferences.keywords),
+            *[Interest(phrase, (phrase,)) for phrase in about],
         ),
-        authors=tuple(authors),
-        categories=tuple(categories),
-        mutes=tuple(mutes),
+        authors=tuple(map(_spelt, preferences.authors)),
+        categories=tuple(map(_spelt, preferences.categories)),
+        mutes=tuple(map(_spelt, preferences.mutes)),
         rated=tuple(rated),
     )
+
+
+@lru_cache(maxsize=20_000)  # readers share most of their words
+def _topic(name: str) -> Interest:
+    topic = _spelt(name)
+    return Interest(topic, phrases(topic))
+
+
+@lru_cache(maxsize=20_000)
+def _keyword(name: str) -> Interest:
+    keyword = _spelt(name)
+    return Interest(keyword, (keyword,))
+
+
+def _spelt(name: str) -> str:
+    """Return a name as papers are written, whatever keyboard a reader has."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _document(paper: Paper, trend: float, place: Place) -> Document:
