@@ -115,7 +115,6 @@ class Edition:
             _ROOM if span is Span.DAY else _LITTLE_ROOM,
         )
         ids = self.pool.ids.tolist()
-        self._column = {paper_id: column for column, paper_id in enumerate(ids)}
         votes = {each.paper_id: each.upvotes or 0 for each in known}
         hot = [(column, id_) for column, id_ in enumerate(ids) if votes[id_] >= _TALKED_ABOUT][:_LOOKED_AT]
         self._hot = {column: Mention(paper_id, self._talk[paper_id]) for column, paper_id in hot}
@@ -124,8 +123,9 @@ class Edition:
         """Choose papers for a batch of readers; nothing new gives a selection without picks."""
         wishes = [_wish(each) for each in readers]
         chosen = select(self.pool, wishes)
+        column = self.pool.columns
         told = [
-            {self._column[pick.paper_id] for pick in picks} if each.preferences.trending else ()
+            {column[pick.paper_id] for pick in picks} if each.preferences.trending else ()
             for each, picks in zip(readers, chosen, strict=True)
         ]
         hot = hottest(self.pool, wishes, told, list(self._hot), _HOT)
