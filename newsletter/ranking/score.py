@@ -62,7 +62,7 @@ class Scores:
         rows[3] = self.trend[columns]
         for row, values_ in zip(rows[4:], (by.text, by.coread, by.semantic), strict=True):
             row[:] = np.take(values_, at)
-        return list(map(made, repeat(Parts), rows.T.round(3).tolist()))
+        return list(map(made, repeat(Parts), zip(*rows.round(3).tolist(), strict=True)))
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
