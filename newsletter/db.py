@@ -1,8 +1,10 @@
 """The database: one block is one transaction, on SQLite and on PostgreSQL alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -26,8 +28,13 @@ SQLModel.metadata.naming_convention = {
 }
 _BUSY_TIMEOUT_SECONDS = 30
 _READ_ONLY = "25006"  # what PostgreSQL says while a standby takes over, or a provider's disk is full
+_AFTER = "after commit"
 _T = TypeVar("_T")
-
+Instant = datetime | str  # as a driver takes it
+_WRITTEN: dict[tuple[sa.ClauseElement, str], "Written"] = {}  # of statements that are made once, by dialect
+_IN_INDEX_ORDER = sa.select(
+    *(sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "jit"))
+)
 
 # Some millions of mails a day outgrow 32 bits; SQLite counts only plain INTEGER keys up by itself.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -56,6 +63,9 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+_UTC = UTCDateTime()
+
+
 class Database:
     """An engine with the house's transaction rules.
 
@@ -74,8 +84,11 @@ class Database:
         On SQLite the write lock is taken first (BEGIN IMMEDIATE): a transaction that reads and
         then writes can otherwise lose updates or fail half-way with "database is locked".
         """
-        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        with self._turn, Session(self.engine, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+            for call in session.info.get(_AFTER, ()):
+                call()
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -101,6 +114,11 @@ class Database:
         self.engine.dispose()
 
 
+def after_commit(session: Session, call: Callable[[], None]) -> None:
+    """Have something done right after a session's block is committed, and before another one of SQLite's begins."""
+    session.info.setdefault(_AFTER, []).append(call)
+
+
 def insert(session: Session, model: type[SQLModel]) -> Any:  # noqa: ANN401  the two dialects' inserts share no type
     """Return the dialect's INSERT for `model`, which knows ON CONFLICT."""
     table = model.__table__  # type: ignore[attr-defined]
@@ -123,6 +141,54 @@ def listed(session: Session, name: str, **columns: sa.types.TypeEngine[Any]) -> 
     value = sa.func.json_each(given).table_valued("value", name=name).c.value
     held = [sa.type_coerce(sa.func.json_extract(value, f"$.{key}"), type_).label(key) for key, type_ in columns.items()]
     return sa.select(*held).subquery(f"{name}_listed")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A statement in a database's own words. SQLAlchemy takes longer to find out what they are than it takes to run it.
+
+    :ivar constants: the parameters whose values stand in the statement itself.
+    """
+
+    text: str
+    constants: Mapping[str, Any]
+
+    def ask(self, session: Session, **values: Any) -> Sequence[tuple[Any, ...]]:  # noqa: ANN401  whatever the driver takes
+        """Run it; return its rows, as the driver gives them."""
+        result = session.connection().exec_driver_sql(self.text, {**self.constants, **values})
+        return result.all() if result.returns_rows else ()
+
+    def tell(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Run it for each of some rows; return how many rows of its table that changed."""
+        values = [{**self.constants, **row} for row in rows]
+        return session.connection().exec_driver_sql(self.text, values).rowcount
+
+
+def written(session: Session, statement: sa.ClauseElement) -> Written:
+    """Write a statement down, with its parameters by name; kept for the next time that it is asked for.
+
+    Nothing is converted: instants come as `instant` has them, JSON as text.
+    """
+    spoken = session.get_bind().dialect
+    key = statement, spoken.name
+    if key not in _WRITTEN:
+        words = sqlite.dialect(paramstyle="named") if spoken.name == "sqlite" else spoken
+        compiled = statement.compile(dialect=words, compile_kwargs={"render_postcompile": True})
+        plain = {name: each.value if isinstance(each, Enum) else each for name, each in compiled.params.items()}
+        _WRITTEN[key] = Written(str(compiled), {name: each for name, each in plain.items() if each is not None})
+    return _WRITTEN[key]
+
+
+def instant(session: Session, at: datetime) -> Instant:
+    """Return an instant as the driver takes it; what SQLite keeps is text."""
+    stored = _UTC.process_bind_param(at, session.get_bind().dialect) or at
+    return stored.isoformat(" ", "microseconds") if dialect(session) == "sqlite" else stored
+
+
+def moment(kept: Instant) -> datetime:
+    """Return an instant that a driver gave, in aware UTC."""
+    at = datetime.fromisoformat(kept) if isinstance(kept, str) else kept
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
@@ -165,8 +231,7 @@ def in_index_order(session: Session) -> None:
     is ordered by all columns of an index, from the first on, it sees to be in the index's order.
     """
     if dialect(session) == "postgresql":
-        off = (sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "jit"))
-        session.execute(sa.select(*off))
+        written(session, _IN_INDEX_ORDER).ask(session)
 
 
 def forget_deleted(db: Database) -> None:
@@ -235,7 +300,9 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         read_only = bool(connection.get_execution_options().get("newsletter_read_only"))
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+        if connection.info.get("read_only") is not read_only:  # each time it is said, SQLite forgets all statements
+            connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+            connection.info["read_only"] = read_only
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

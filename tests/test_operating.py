@@ -372,6 +372,28 @@ def test_a_fresh_database_is_not_held_though_an_older_one_left_its_witness(
     assert not held(app)
 
 
+def test_the_witness_sees_no_handoff_that_was_taken_back(
+    make_app: Callable[..., App], sqlite_url: str, tmp_path: Path
+) -> None:
+    app = make_app(sqlite_url)
+    issue, witness = queued(app), tmp_path / "newsletter.db-witness"
+
+    def mark(*, fails: bool) -> None:
+        with app.db.session() as session:
+            leased = ledger.lease(session, issue.id, owner="me", now=app.now(), limit=1)
+            handoffs = [Handoff(each, f"reader{each.subscriber_id - 1}@example.org", "<m@x>", None) for each in leased]
+            assert ledger.mark_handoffs(session, handoffs, owner="me", now=app.now())
+            assert not witness.exists(), "not before it is committed"
+            if fails:
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        mark(fails=True)
+    assert not witness.exists()
+    mark(fails=False)
+    assert witness.read_text().endswith(" 00000000000000000001\n")
+
+
 def test_a_dry_run_of_a_cancelled_issue_promises_nobody_anything(app_on_both: App, issue: Issue) -> None:
     operating.change_issue(app_on_both, issue.slot, "cancel")
     find = pipeline.resolve_due(issue.day, app_on_both.now(), any_hour=True)

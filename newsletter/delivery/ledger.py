@@ -7,19 +7,22 @@ state it expects, so a worker that lost its lease can change nothing. A mail tha
 brought already is never said to have been left out or to be too late: it is `unknown` again.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic_core import to_json
+from pydantic import ConfigDict, TypeAdapter, with_config
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
+from typing_extensions import TypedDict
 
-from newsletter.db import dialect, in_index_order
-from newsletter.delivery.bulk.store import IN_FLIGHT, statements
+from newsletter.db import Instant, UTCDateTime, dialect, in_index_order, instant, moment, written
+from newsletter.delivery.bulk.store import IN_FLIGHT, Known, known, mark, statements, write
 from newsletter.delivery.custody import store as custody
 from newsletter.delivery.models import Attempt, Delivery, DeliveryState, Mail, SkipReason
 from newsletter.delivery.refusals import store as refusals
@@ -32,11 +35,6 @@ LEASE = timedelta(seconds=30)  # how long the mails of a worker that died wait; 
 HANDOFF_LEASE = timedelta(seconds=700)  # the 600 s of RFC 5321, section 4.5.3.2.6, and a margin
 _LOOK_AGAIN = timedelta(minutes=1)
 WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
-_LATER = (
-    sa.update(Delivery.__table__)  # type: ignore[attr-defined]
-    .where(col(Delivery.id) == sa.bindparam("which"))
-    .values(not_before=sa.bindparam("later"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +65,24 @@ def lease(
     :param only: a subscriber's id: nobody else's.
     """
     in_index_order(session)
-    due = _due(issue_id, now, limit, only)
-    if dialect(session) == "postgresql":
-        due = due.with_for_update(skip_locked=True, of=Delivery)
-    # A common table expression is evaluated once; a plain subquery PostgreSQL may run again, past the limit.
-    chosen = due.cte("due")
-    statement = (
-        sa.update(Delivery)
-        .where(col(Delivery.id).in_(sa.select(chosen.c.id)))
-        .values(
-            state=DeliveryState.LEASED,
-            lease_owner=owner,
-            lease_until=now + LEASE,
-            attempts=Delivery.attempts + 1,
-        )
-        .returning(
-            *(col(each) for each in (Delivery.id, Delivery.mail, Delivery.subscriber_id, Delivery.attempts)),
-            col(Delivery.message_id),
-            col(Delivery.selection),
-            col(Delivery.about_id),
-            col(Delivery.queued_at),
-        )
-    )
+    leasing = written(session, _leasing(dialect(session), of_issue=issue_id is not None, of_one=only is not None))
+    at, until = instant(session, now), instant(session, now + LEASE)
     try:
-        rows = session.execute(statement, execution_options={"synchronize_session": False}).all()
+        rows = leasing.ask(session, issue=issue_id, only=only, now=at, until=until, owner=owner, limit=limit)
     except IntegrityError as exc:  # the unique index on mails in flight
         raise LeaseLostError("another mail to one of these readers was leased at the same moment") from exc
-    return sorted((Leased(row[0], Mail(row[1]), *row[2:]) for row in rows), key=lambda leased: leased.id)
+    return sorted((_leased(row, is_text=dialect(session) == "sqlite") for row in rows), key=lambda leased: leased.id)
+
+
+def _leased(row: Sequence[Any], *, is_text: bool) -> Leased:
+    """Return what a row of `_leasing` says.
+
+    :param is_text: whether JSON comes as text.
+    """
+    id_, mail, subscriber_id, attempts, message_id, selection, about_id, queued_at = row
+    if is_text and isinstance(selection, str):  # what is a number alone, SQLite keeps as one
+        selection = json.loads(selection)
+    return Leased(id_, Mail(mail), subscriber_id, attempts, message_id, selection, about_id, moment(queued_at))
 
 
 def skip(session: Session, skipped: Sequence[tuple[Leased, SkipReason]], *, owner: str, now: datetime) -> None:
@@ -152,6 +141,18 @@ class Handoff:
     selection: dict[str, Any] | None
 
 
+@with_config(ConfigDict(extra="allow"))
+class _Kept(TypedDict, total=False):
+    """What a selection looks like, by and large: whatever else it is, it is kept as it is, which takes longer."""
+
+    picks: tuple[tuple[int, float, str, tuple[float, ...] | None, str], ...]
+    trending: tuple[tuple[int, str], ...]
+    said: tuple[str, ...]
+
+
+_KEPT: TypeAdapter[Any] = TypeAdapter(_Kept)  # four times as quick as to find out what each tuple holds
+
+
 def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, now: datetime) -> set[int]:
     """Say that the relay may have these messages from now on; return the deliveries for which that is so.
 
@@ -160,23 +161,20 @@ def mark_handoffs(session: Session, handoffs: Sequence[Handoff], *, owner: str, 
 
     :param handoffs: at most one of a delivery.
     """
+    shared = {"owner": owner, "until": instant(session, now + HANDOFF_LEASE), "now": instant(session, now)}
     rows = [
         {
             "id": each.leased.id,
             "no": each.leased.attempts,
             "recipient": each.recipient,
             "message_id": each.message_id,
-            "selection": each.selection,
+            "selection": None if each.selection is None else _KEPT.dump_json(each.selection, warnings=False).decode(),
+            **shared,
         }
         for each in handoffs
     ]
-    values = {"rows": to_json(rows).decode(), "owner": owner, "until": now + HANDOFF_LEASE, "now": now}
-    ask, made = session.connection().execute, statements(session)
-    if dialect(session) == "postgresql":  # on SQLite whoever writes is alone
-        ask(made.locking, values)
-    marked = {row[0] for row in ask(made.marking, values)}
-    if marked:
-        custody.saw_handoffs(session, len(marked))
+    marked = mark(session, rows)
+    custody.saw_handoffs(session, len(marked))
     return marked
 
 
@@ -217,30 +215,20 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
 
     :param settled: at most one of a delivery.
     """
-    rows = [
-        {
-            "id": leased.id,
-            "no": leased.attempts,
-            "phase": outcome.phase,
-            "state": outcome.state,
-            "code": outcome.code,
-            "reply": outcome.reply,
-        }
+    made = statements(session)
+    asked = [
+        {"id": leased.id, "no": leased.attempts, "phase": str(outcome.phase), "state": str(outcome.state)}
         for leased, outcome in settled
     ]
-    ask, made = session.connection().execute, statements(session)
-    values = {"rows": to_json(rows).decode(), "owner": owner, "now": now}
-    if dialect(session) == "postgresql":
-        ask(made.locking, values)
-    ours = {row[0] for row in ask(made.settling, values)}
-    ask(made.attempting, values)
-    later = [
-        {"which": leased.id, "later": now + outcome.retry_after}
-        for leased, outcome in settled
-        if outcome.retry_after and leased.id in ours
-    ]
-    if later:
-        ask(_LATER, later)
+    found = known(session, asked, owner)
+    there = [(leased, outcome, found[leased.id]) for leased, outcome in settled if leased.id in found]
+    at = instant(session, now)
+    later = {
+        leased.id: instant(session, now + outcome.retry_after) for leased, outcome in settled if outcome.retry_after
+    }
+    ours = {leased.id for leased, _, each in there if each.ours}
+    write(session, made.settling, [_ended(*each, at, later.get(each[0].id, at)) for each in there if each[2].ours])
+    write(session, made.attempting, [_attempted(*each, at) for each in there if not each[2].said])
     weighty = [
         (leased.subscriber_id, leased.id, outcome)
         for leased, outcome in settled
@@ -249,6 +237,34 @@ def settle(session: Session, settled: Sequence[tuple[Leased, Outcome]], *, owner
     if weighty:
         refusals.weigh(session, weighty, now)
     return ours
+
+
+def _ended(leased: Leased, outcome: Outcome, known: Known, at: Instant, not_before: Instant) -> dict[str, object]:
+    """Return how a delivery stands behind an attempt."""
+    sent = outcome.state is DeliveryState.SENT
+    state = DeliveryState.SENT if known.accepted else outcome.state
+    return {
+        "id": leased.id,
+        "state": str(state),
+        "code": outcome.code,
+        "reply": outcome.reply if known.has_reader else "",
+        "done_at": None if state is DeliveryState.DEFERRED else at,
+        "handed_at": at if sent else None,
+        "not_before": not_before,
+    }
+
+
+def _attempted(leased: Leased, outcome: Outcome, known: Known, at: Instant) -> dict[str, object]:
+    """Return an attempt as it is written down: who is erased must not come back in a relay's words."""
+    return {
+        "delivery_id": leased.id,
+        "no": leased.attempts,
+        "tried_at": at,
+        "phase": str(outcome.phase),
+        "outcome": str(outcome.state),
+        "code": outcome.code,
+        "reply": outcome.reply if known.has_reader else "",
+    }
 
 
 def attempt_row(delivery_id: int, no: int, phase: str, outcome: str, now: datetime, reply: str) -> dict[str, Any]:
@@ -272,8 +288,39 @@ def unless_in_doubt(state: DeliveryState) -> sa.ColumnElement[str]:
     return sa.case((in_doubt, DeliveryState.UNKNOWN.value), else_=state.value)
 
 
-def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> SelectOfScalar[int]:
-    other = sa.orm.aliased(Delivery)
+@cache
+def _leasing(dialect_: str, *, of_issue: bool, of_one: bool) -> sa.Update:
+    due = _due(of_issue=of_issue, of_one=of_one)
+    if dialect_ == "postgresql":
+        due = due.with_for_update(skip_locked=True, of=Delivery)
+    # A common table expression is evaluated once; a plain subquery PostgreSQL may run again, past the limit.
+    chosen = due.cte("due")
+    return (
+        sa.update(Delivery)
+        .where(col(Delivery.id).in_(sa.select(chosen.c.id)))
+        .values(
+            state=DeliveryState.LEASED,
+            lease_owner=_given("owner", sa.Text()),
+            lease_until=_given("until", UTCDateTime()),
+            attempts=Delivery.attempts + 1,
+        )
+        .returning(
+            *(col(each) for each in (Delivery.id, Delivery.mail, Delivery.subscriber_id, Delivery.attempts)),
+            col(Delivery.message_id),
+            col(Delivery.selection),
+            col(Delivery.about_id),
+            col(Delivery.queued_at),
+        )
+    )
+
+
+def _due(*, of_issue: bool, of_one: bool) -> SelectOfScalar[int]:
+    """Return what finds deliveries that are due, up to a limit.
+
+    :param of_one: one reader's only.
+    """
+    other, issue = sa.orm.aliased(Delivery), _given("issue", sa.Integer())
+    now = _given("now", UTCDateTime())
     busy = select(other.id).where(
         col(other.subscriber_id) == col(Delivery.subscriber_id),
         col(other.id) != col(Delivery.id),
@@ -285,26 +332,28 @@ def _due(issue_id: int | None, now: datetime, limit: int, only: int | None) -> S
     free = busy.limit(1).correlate(Delivery).scalar_subquery().is_(None)
     due = (
         select(sa.type_coerce(Delivery.id, sa.BigInteger).label("id"))
-        .where(_of(issue_id), *idle(), col(Delivery.state).in_(WAITING), col(Delivery.not_before) <= now)
+        .where(*idle(), col(Delivery.state).in_(WAITING), col(Delivery.not_before) <= now)
         .where(col(Delivery.expires_at) > now)
         .order_by(col(Delivery.issue_id), col(Delivery.not_before), col(Delivery.id))  # as the index is
-        .limit(limit)
+        .limit(_given("limit", sa.Integer()))
     )
-    if only is not None:
-        due = due.where(Delivery.subscriber_id == only)
-    if issue_id is not None:
-        running = select(Issue.id).where(Issue.id == issue_id, Issue.state == IssueState.OPEN)
-        due = due.where(free, running.exists())
+    if of_one:
+        due = due.where(col(Delivery.subscriber_id) == _given("only", sa.Integer()))
+    if of_issue:
+        running = select(Issue.id).where(Issue.id == issue, Issue.state == IssueState.OPEN)
+        due = due.where(col(Delivery.issue_id) == issue, free, running.exists())
+    else:
+        due = due.where(col(Delivery.issue_id).is_(None))
     return due.where(~custody.held())
+
+
+def _given(name: str, type_: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=type_, required=False)
 
 
 def idle() -> tuple[sa.ColumnElement[bool], ...]:
     """Whether nobody has it, and nothing became of it yet: what the indexes of waiting deliveries hold."""
     return col(Delivery.done_at).is_(None), col(Delivery.lease_owner).is_(None)
-
-
-def _of(issue_id: int | None) -> sa.ColumnElement[bool]:
-    return col(Delivery.issue_id).is_(None) if issue_id is None else col(Delivery.issue_id) == issue_id
 
 
 def _ours(owner: str, *states: DeliveryState) -> tuple[sa.ColumnElement[bool], ...]:

@@ -1,5 +1,6 @@
 """The ledger on both databases: leases, fences, the reaper, and the accounting."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -15,12 +16,15 @@ from newsletter import pipeline
 from newsletter.app import App
 from newsletter.delivery import ledger
 from newsletter.delivery import store as deliveries
+from newsletter.delivery.desk import freeze, thaw
 from newsletter.delivery.lapses import store as lapses
 from newsletter.delivery.ledger import Handoff
 from newsletter.delivery.models import Delivery, SkipReason
 from newsletter.delivery.retry import Phase, accepted, no_reply
 from newsletter.delivery.store import Accounting
+from newsletter.issues.digest import DigestPick, Mention, Selection, Span
 from newsletter.issues.models import Issue
+from newsletter.ranking.types import Parts
 from newsletter.subscribers.models import Subscriber
 
 
@@ -99,6 +103,46 @@ def test_a_mail_printed_for_an_address_that_is_another_readers_by_now_is_not_han
     with app_on_both.db.session() as session:
         handoffs = [Handoff(each, was[each.id], "<m@x>", None) for each in (first, second, third)]
         assert ledger.mark_handoffs(session, handoffs, owner="me", now=app_on_both.now()) == {third.id}
+
+
+def test_an_attempt_is_marked_once_whoever_else_is_in_its_group(app_on_both: App, issue: Issue, clock: Clock) -> None:
+    app = app_on_both
+    first, second, third = lease(app, issue)
+    assert mark(app, first)
+    clock.forward(seconds=1)
+    handoffs = [Handoff(each, f"reader{each.subscriber_id - 1}@example.org", "<m@x>", None) for each in (first, second)]
+    with app.db.session() as session:
+        assert ledger.mark_handoffs(session, handoffs, owner="me", now=app.now()) == {second.id}
+    with app.db.session() as session:
+        assert ledger.mark_handoffs(session, handoffs, owner="me", now=app.now()) == set()
+    assert states(app)[:3] == ["handoff", "handoff", "leased"]
+    assert third.attempts == 1
+
+
+def test_what_was_chosen_is_kept_as_it_is(app_on_both: App, issue: Issue) -> None:
+    told = Parts(0.5, 0.25, 0.0, 1e-9, 0.1, 1 / 3, 2.0)
+    chosen = freeze(
+        Selection(
+            9,
+            (DigestPick(1, 2 / 3, "“quoted” \\ \x00 \u2028", told, "a section"), DigestPick(2, 1, "old")),
+            Span.WEEK,
+            (Mention(3, "7 points"),),
+            "what is inside",
+            ("good morning", ""),
+        )
+    )
+    (leased, *_) = lease(app_on_both, issue)
+    for kept in (chosen, chosen | {"later": ["another", {"version": None}], "picks": [[1, 0.5]]}):
+        with app_on_both.db.session() as session:
+            session.execute(sa.update(Delivery).values(state="leased"))
+            handoff = Handoff(leased, "reader0@example.org", "<m@x>", kept)
+            assert ledger.mark_handoffs(session, [handoff], owner="me", now=app_on_both.now())
+        with app_on_both.db.snapshot() as session:
+            row = session.get(Delivery, leased.id)
+        assert row
+        assert row.selection == json.loads(json.dumps(kept))
+        if kept is chosen:
+            assert freeze(thaw(row.selection)) == chosen
 
 
 def test_an_expired_handoff_is_unknown_until_late_evidence_settles_it(

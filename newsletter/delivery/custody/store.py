@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from newsletter.db import dialect
+from newsletter.db import after_commit, dialect, written
 from newsletter.delivery.custody.models import Custody
 
 _HELD = "sending is held: "
@@ -28,6 +27,11 @@ _SUFFIX = "-witness"
 _TABLE = "SELECT (SELECT oid FROM pg_database WHERE datname = current_database()), 'deliveries'::regclass::oid"
 _SERVER = (
     "SELECT (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint())"
+)
+_COUNTED = (
+    sa.update(Custody)
+    .values(handed=col(Custody.handed) + sa.bindparam("number"))
+    .returning(col(Custody.ledger), col(Custody.handed))
 )
 
 
@@ -105,15 +109,11 @@ def saw_handoffs(session: Session, number: int) -> None:
     path = _file(session)
     if path is None or not number:
         return
-    counted = (
-        sa.update(Custody).values(handed=Custody.handed + number).returning(col(Custody.ledger), col(Custody.handed))
-    )
-    row = session.connection().execute(counted).first()
-    if row is not None:
-        event.listen(session, "after_commit", partial(_testify, path, Witness(*row)), once=True)
+    for ledger, handed in written(session, _COUNTED).ask(session, number=number):
+        after_commit(session, partial(_testify, path, Witness(ledger, handed)))
 
 
-def _testify(path: Path, seen: Witness, _session: object) -> None:
+def _testify(path: Path, seen: Witness) -> None:
     """Write in one go; no wait for the disk: a witness that knows less than the database does no harm."""
     with suppress(OSError):
         file = os.open(_beside(path), os.O_WRONLY | os.O_CREAT, 0o644)
