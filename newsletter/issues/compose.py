@@ -30,7 +30,7 @@ _ROOM, _LITTLE_ROOM = 40 * 2**20, 2**20  # bytes: 10,000 rated papers against 50
 _WEEK = timedelta(days=7)
 _HOT, _LOOKED_AT = 3, 40  # papers that everybody talks about: in a mail, and to choose these from
 _TALKED_ABOUT = 5  # upvotes: with fewer nothing trends everywhere
-_DECIMALS, _STEPS, _HALF = 4, 1e4, 1e-6  # of a score
+_DECIMALS = 4  # of a score
 _PREHEADER = 140  # characters; lists of mails show less
 
 
@@ -176,6 +176,7 @@ class Edition:
     def _told(self, chosen: Sequence[Sequence[Pick]]) -> list[tuple[DigestPick, ...]]:
         """Return each reader's picks with their reasons in words: of all readers at once, since they are many."""
         talk, reason, flat = self._talk, words.reason, list(chain.from_iterable(chosen))
+        scores = np.round([pick.score for pick in flat], _DECIMALS).tolist()  # one by one takes as long as the reasons
         told = iter(
             [
                 made(
@@ -188,7 +189,7 @@ class Edition:
                         OUTSIDE if outside else matched[0] if matched else "",
                     ),
                 )
-                for (paper_id, _, parts, matched, like, outside), score in zip(flat, _rounded(flat), strict=True)
+                for (paper_id, _, parts, matched, like, outside), score in zip(flat, scores, strict=True)
             ]
         )
         return [tuple(islice(told, len(picks))) for picks in chosen]
@@ -200,17 +201,6 @@ class Edition:
 
     def _subject(self, picks: Sequence[DigestPick], before: str) -> str:
         return words.subject([self._short_titles[pick.paper_id] for pick in picks], self.day, before)
-
-
-def _rounded(picks: Sequence[Pick]) -> list[float]:
-    """Return the picks' scores to four decimals, as `round` gives them: one by one that took as long as the reasons."""
-    scores = [pick.score for pick in picks]
-    steps = np.array(scores) * _STEPS
-    found: list[float] = (np.rint(steps) / _STEPS).tolist()
-    # which way a half goes is in digits that the product has lost
-    for place in np.flatnonzero(np.abs(steps % 1 - 0.5) < _HALF).tolist():
-        found[place] = round(scores[place], _DECIMALS)
-    return found
 
 
 def _ageless(candidates: Sequence[IssueCandidate], day: date) -> list[float]:

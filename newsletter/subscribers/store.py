@@ -1,16 +1,14 @@
 """All SQL about subscribers and suppressions."""
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, col, select
 
-from newsletter.db import chunks, dialect, insert
+from newsletter.db import among, chunks, dialect, insert
 from newsletter.subscribers.addresses import address_hash, address_key
 from newsletter.subscribers.models import (
     ERASED,
@@ -27,35 +25,6 @@ _CHUNK = 500
 _ASKED = tuple(Preferences.model_fields)
 _WHO = ("id", "email", "state", "paused_from", "paused_until", "links_since", "unsubscribed_at")
 _AT_ONCE = timedelta(seconds=10)  # between leaving and the page that offers the way back
-
-
-class _Many(TypeDecorator[Collection[Any]]):
-    """Values in one parameter: an array, where there are none a JSON list."""
-
-    impl = sa.ARRAY
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """Return what holds them."""
-        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl_instance)
-
-    def process_bind_param(self, value: Collection[Any] | None, dialect: sa.Dialect) -> Any:  # noqa: ANN401
-        """Return them as they are sent."""
-        return json.dumps(list(value or ())) if dialect.name == "sqlite" else list(value or ())
-
-
-def among(where: str, column: Any, name: str) -> sa.ColumnElement[bool]:  # noqa: ANN401  a mapped attribute
-    """Return whether a column is one of the values in the parameter `name`.
-
-    So a statement is the same however many these are, and nobody writes it down and reads it anew each time.
-
-    :param where: the dialect.
-    """
-    given = sa.bindparam(name, type_=_Many(column.type))
-    if where == "postgresql":
-        return cast("sa.ColumnElement[bool]", column == sa.any_(given))
-    values = sa.func.json_each(given).table_valued("value", name=name)
-    return cast("sa.ColumnElement[bool]", column.in_(sa.select(values.c.value)))
 
 
 def find(session: Session, email: str) -> Subscriber | None:

@@ -9,9 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from newsletter.db import dialect
+from newsletter.db import among, dialect
 from newsletter.delivery.models import SPENT, Delivery, DeliveryState, Mail
-from newsletter.subscribers.store import among
 
 MOST_ID = 2**31 - 1  # that a column takes
 

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from newsletter.db import chunks, dialect, insert
+from newsletter.db import among, chunks, dialect, insert
 from newsletter.subscribers.ratings.models import How, Rating, Said
-from newsletter.subscribers.store import among
 
 _CHUNK = 500
 _PAPER_KEYS = sa.table("paper_keys", sa.column("key", sa.String()), sa.column("paper_id", sa.Integer()))
