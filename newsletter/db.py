@@ -1,13 +1,14 @@
 """The database: one block is one transaction, on SQLite and on PostgreSQL alike."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -64,6 +65,21 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 _UTC = UTCDateTime()
+
+
+class _Many(TypeDecorator[Collection[Any]]):
+    """Values in one parameter: an array, where there are none a JSON list."""
+
+    impl = sa.ARRAY
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return what holds them."""
+        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl_instance)
+
+    def process_bind_param(self, value: Collection[Any] | None, dialect: sa.Dialect) -> Any:  # noqa: ANN401
+        """Return them as they are sent."""
+        return json.dumps(list(value or ())) if dialect.name == "sqlite" else list(value or ())
 
 
 class Database:
@@ -141,6 +157,20 @@ def listed(session: Session, name: str, **columns: sa.types.TypeEngine[Any]) -> 
     value = sa.func.json_each(given).table_valued("value", name=name).c.value
     held = [sa.type_coerce(sa.func.json_extract(value, f"$.{key}"), type_).label(key) for key, type_ in columns.items()]
     return sa.select(*held).subquery(f"{name}_listed")
+
+
+def among(where: str, column: Any, name: str) -> sa.ColumnElement[bool]:  # noqa: ANN401  a mapped attribute
+    """Return whether a column is one of the values in the parameter `name`.
+
+    So a statement is the same however many these are, and nobody writes it down and reads it anew each time.
+
+    :param where: the dialect.
+    """
+    given = sa.bindparam(name, type_=_Many(column.type))
+    if where == "postgresql":
+        return cast("sa.ColumnElement[bool]", column == sa.any_(given))
+    values = sa.func.json_each(given).table_valued("value", name=name)
+    return cast("sa.ColumnElement[bool]", column.in_(sa.select(values.c.value)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,14 @@ class Desk:
         printed = press.print(digest, tokens)
         left_out = printed.left_out
         warnings = (f"{left_out} papers are on the mail's page only: it would be too large",) if left_out else ()
-        kept = replace(selection, span=setting.edition.span, subject=digest.subject, said=(digest.opening, digest.why))
+        kept = Selection(
+            selection.considered,
+            selection.picks,
+            setting.edition.span,
+            selection.trending,
+            digest.subject,
+            (digest.opening, digest.why),
+        )
         return Prepared(person, kept, printed, tokens.unsubscribe, warnings)
 
 
@@ -264,10 +271,11 @@ class _Setting:
     def press(self, *, tracked: bool) -> Press:
         """Return the press for readers whose opens and clicks may, or may not, be counted."""
         identity = self._identity
-        links = replace(identity.links, tracked=identity.links.tracked and tracked)
-        if links.tracked not in self._presses:
-            self._presses[links.tracked] = Press(self._template, self.edition, identity.letterhead, links)
-        return self._presses[links.tracked]
+        counted = identity.links.tracked and tracked
+        if counted not in self._presses:
+            links = replace(identity.links, tracked=counted)
+            self._presses[counted] = Press(self._template, self.edition, identity.letterhead, links)
+        return self._presses[counted]
 
 
 def _not_to_mail(

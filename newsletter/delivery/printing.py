@@ -1,8 +1,8 @@
 """From leased deliveries to messages with their headers. Reads, never writes."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -20,6 +20,7 @@ from newsletter.delivery.models import Mail, SkipReason
 from newsletter.delivery.transports import Outgoing
 from newsletter.issues.digest import Selection
 from newsletter.issues.words import cadence_words
+from newsletter.rendering.marks import NO_TOKENS, joined
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.signing import Purpose
@@ -33,6 +34,21 @@ _log = logs.get(__name__)
 _NO_WISHES = {name: json.dumps(value) if name in LISTS else value for name, value in Preferences().model_dump().items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Addressed(Outgoing):
+    """A message in pieces that hold marks where a token of its reader's belongs.
+
+    :ivar tokens: by their marks.
+    """
+
+    tokens: Mapping[bytes, bytes]
+
+    @property
+    def message(self) -> bytes:
+        """The message, joined when it is asked for, with its tokens."""
+        return joined(self.pieces, self.tokens)
+
+
 def print_digests(
     session: Session, desk: Desk, leased: Sequence[Leased], identity: Identity, now: datetime
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
@@ -40,7 +56,7 @@ def print_digests(
     deliveries = {each.subscriber_id: each.id for each in leased}
     kept = {each.subscriber_id: each.selection for each in leased if each.selection}
     prepared = desk.prepare(session, list(deliveries), kept, now, deliveries)
-    outgoing: list[Outgoing] = []
+    outgoing: list[Addressed] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         found = prepared[each.subscriber_id]
@@ -55,14 +71,14 @@ def print_digests(
     return sign(outgoing, identity, now), skipped
 
 
-def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: datetime, slot: str) -> Outgoing:
+def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: datetime, slot: str) -> Addressed:
     """Return a reader's mail with its headers, ready to be signed and handed over."""
     printed = mail.printed
     return _address(
         leased,
         mail.subscriber.email,
         printed.subject,
-        (printed.text_pieces, printed.html_pieces),
+        (printed.text_pieces, printed.html_pieces, printed.tokens),
         identity,
         now,
         slot,
@@ -71,11 +87,11 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
     )
 
 
-def sign(batch: Sequence[Outgoing], identity: Identity, now: datetime) -> list[Outgoing]:
+def sign(batch: Sequence[Addressed], identity: Identity, now: datetime) -> list[Outgoing]:
     """Return messages with their DKIM signatures, where there are keys for them."""
     if not identity.dkim_keys:
         return list(batch)
-    signed = dkim.sign_all([each.pieces for each in batch], identity.dkim_keys, now)
+    signed = dkim.sign_all([(each.pieces, each.tokens) for each in batch], identity.dkim_keys, now)
     return [replace(each, pieces=pieces) for each, pieces in zip(batch, signed, strict=True)]
 
 
@@ -89,7 +105,7 @@ def print_notices(
     moves = changes.address_changes(session, about)
     others = [address for move in moves.values() for address in (move.old_email, move.new_email)]
     barred = subscribers.suppressed(session, [*(each.email for each in people.values()), *others], but=ERASED)
-    outgoing: list[Outgoing] = []
+    outgoing: list[Addressed] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         bundle = alarmed.get(each.about_id or 0) if each.mail is Mail.ALERT else None
@@ -144,7 +160,7 @@ def address_notice(
     identity: Identity,
     now: datetime,
     bundle: Bundle | None = None,
-) -> Outgoing:
+) -> Addressed:
     """Return a mail outside any issue with its headers, ready to be signed and handed over.
 
     :param bundle: what an alert tells.
@@ -154,13 +170,13 @@ def address_notice(
     else:
         values = notice_values(person, leased.about_id or 0, identity, now)
     content = templates.mail(leased.mail).render(values)
-    parts = [quoted_printable(content.text)], [quoted_printable(content.html)]
+    parts = [quoted_printable(content.text)], [quoted_printable(content.html)], NO_TOKENS
     # A mail to an address that is nobody's yet must not let its owner unsubscribe somebody else.
     token = identity.signer.sign(Purpose.UNSUBSCRIBE, person.id, now=now) if leased.mail.is_of_list else ""
     return _address(leased, recipient, content.subject, parts, identity, now, "notices", token)
 
 
-def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipReason:
+def _guarded(leased: Leased, make: Callable[[], Addressed]) -> Addressed | SkipReason:
     """Make a mail; one that cannot be made must not cost the others of its batch theirs."""
     try:
         return make()
@@ -192,13 +208,13 @@ def _address(
     leased: Leased,
     recipient: str,
     subject: str,
-    parts: tuple[list[bytes], list[bytes]],
+    parts: tuple[list[bytes], list[bytes], Mapping[bytes, bytes]],
     identity: Identity,
     now: datetime,
     folder: str,
     token: str,
     selection: Selection | None = None,
-) -> Outgoing:
+) -> Addressed:
     sender = identity.sender
     mark = identity.signer.fingerprint(f"{leased.mail}.{leased.id}.{leased.subscriber_id}")
     message_id = leased.message_id or f"<{folder}.{leased.id}.{mark}@{sender.domain}>"
@@ -215,15 +231,17 @@ def _address(
         unsubscribe_mailto=f"mailto:{sender.address}?subject=unsubscribe%20{token}",
         feedback_id=f"{folder}:{leased.mail}:newsletter:{_sender_id(sender.domain)}",
     )
-    return Outgoing(
+    text, html, tokens = parts
+    return Addressed(
         leased=leased,
         folder=folder,
         # an address of its own for each mail tells which one bounced (VERP)
         sender=f"bounce+{leased.id}-{mark[:10]}@{identity.envelope_domain}",
         recipient=recipient,
         message_id=message_id,
-        pieces=build(envelope, *parts),
+        pieces=build(envelope, text, html),
         selection=freeze(selection) if selection else None,
+        tokens=tokens,
     )
 
 

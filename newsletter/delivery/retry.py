@@ -1,10 +1,9 @@
 """What a relay's reply means for the mail, the address and the issue; decided by class, never by wording. Pure."""
 
 import re
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from newsletter.delivery.models import DeliveryState
 
@@ -32,8 +31,7 @@ class Phase(StrEnum):
     DOT = "dot"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one attempt.
 
     :ivar retry_after: for ``deferred``: the least time until the next attempt.
@@ -77,7 +75,7 @@ def no_reply(phase: Phase, why: str, attempts: int, spread: float) -> Outcome:
     silent = why == TIMED_OUT
     if phase is Phase.DOT:
         return Outcome(DeliveryState.UNKNOWN, phase, 0, why[:_REPLY_CHARS], close=True, silent=silent)
-    return replace(_deferred(phase, 0, why, attempts, spread, close=True), silent=silent)
+    return _deferred(phase, 0, why, attempts, spread, close=True)._replace(silent=silent)
 
 
 def refused(phase: Phase, code: int, reply: str, attempts: int, spread: float) -> Outcome:
@@ -92,17 +90,17 @@ def refused(phase: Phase, code: int, reply: str, attempts: int, spread: float) -
     if code < 500:
         put_off = _deferred(phase, code, reply, attempts, spread, close=code == 421)
         full = enhanced in _FULL and put_off.state is DeliveryState.FAILED
-        return replace(put_off, slow=_slow(phase, code, enhanced), full=full)
+        return put_off._replace(slow=_slow(phase, code, enhanced), full=full)
     failed = Outcome(DeliveryState.FAILED, phase, code, reply[:_REPLY_CHARS])
     if _is_ours(phase, code, enhanced):
-        return replace(failed, ours=True)
+        return failed._replace(ours=True)
     us = enhanced.startswith("5.7.") or enhanced in _OUR_SENDER  # our sender, our authentication, our reputation
     if phase is Phase.RCPT and (us or _says_nothing(code, enhanced)):
-        return replace(failed, refused_us=True)
+        return failed._replace(refused_us=True)
     if phase is Phase.MAIL or us:
         return _deferred(phase, code, reply, attempts, spread, stop=True)
     full, gone = enhanced in _FULL or (code == 552 and not enhanced), enhanced in _GONE
-    return replace(failed, full=full, suppress=gone, hard=not full and not gone and _is_hard(phase, code, enhanced))
+    return failed._replace(full=full, suppress=gone, hard=not full and not gone and _is_hard(phase, code, enhanced))
 
 
 def _slow(phase: Phase, code: int, enhanced: str) -> Literal["", "relay", "domain"]:

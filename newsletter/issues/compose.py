@@ -4,6 +4,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import chain, islice
+
+import numpy as np
 
 from newsletter.issues import words
 from newsletter.issues.digest import OUTSIDE, Digest, DigestPick, Mention, Selection, Span
@@ -18,7 +22,7 @@ from newsletter.ranking.phrases import key_phrases
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.select import select
 from newsletter.ranking.statistics import Statistics
-from newsletter.ranking.types import NOWHERE, Document, Interest, Interests, Pick, Place, Rated, Wish
+from newsletter.ranking.types import NOWHERE, Document, Interest, Interests, Pick, Place, Rated, Wish, made
 from newsletter.subscribers.preferences import Cadence, Preferences, interest_names
 from newsletter.subscribers.topics import phrases
 
@@ -26,6 +30,7 @@ _ROOM, _LITTLE_ROOM = 40 * 2**20, 2**20  # bytes: 10,000 rated papers against 50
 _WEEK = timedelta(days=7)
 _HOT, _LOOKED_AT = 3, 40  # papers that everybody talks about: in a mail, and to choose these from
 _TALKED_ABOUT = 5  # upvotes: with fewer nothing trends everywhere
+_DECIMALS = 4  # of a score
 _PREHEADER = 140  # characters; lists of mails show less
 
 
@@ -110,7 +115,6 @@ class Edition:
             _ROOM if span is Span.DAY else _LITTLE_ROOM,
         )
         ids = self.pool.ids.tolist()
-        self._column = {paper_id: column for column, paper_id in enumerate(ids)}
         votes = {each.paper_id: each.upvotes or 0 for each in known}
         hot = [(column, id_) for column, id_ in enumerate(ids) if votes[id_] >= _TALKED_ABOUT][:_LOOKED_AT]
         self._hot = {column: Mention(paper_id, self._talk[paper_id]) for column, paper_id in hot}
@@ -119,15 +123,21 @@ class Edition:
         """Choose papers for a batch of readers; nothing new gives a selection without picks."""
         wishes = [_wish(each) for each in readers]
         chosen = select(self.pool, wishes)
-        picked = [[self._column[pick.paper_id] for pick in picks] for picks in chosen]
-        told = [set(theirs) if each.preferences.trending else () for each, theirs in zip(readers, picked, strict=True)]
+        column = self.pool.columns
+        told = [
+            {column[pick.paper_id] for pick in picks} if each.preferences.trending else ()
+            for each, picks in zip(readers, chosen, strict=True)
+        ]
         hot = hottest(self.pool, wishes, told, list(self._hot), _HOT)
-        return [self._selection(*each) for each in zip(readers, chosen, hot, strict=True)]
+        return [self._selection(*each) for each in zip(readers, self._told(chosen), hot, strict=True)]
 
     def explain(self, reader: Reader) -> Explanation:
         """Return what a reader would be sent now, and how each candidate fares with them."""
         picks, candidates = explain(self.pool, _wish(reader))
-        reasons = {pick.paper_id: words.reason(pick, self._talk[pick.paper_id]) for pick in picks}
+        reasons = {
+            pick.paper_id: words.reason(self._talk[pick.paper_id], pick.matched, pick.like, pick.outside)
+            for pick in picks
+        }
         return Explanation(reasons, candidates)
 
     def worth_a_mail(self, preferences: Preferences, selection: Selection) -> bool:
@@ -163,22 +173,31 @@ class Edition:
             trending=selection.trending,
         )
 
-    def _selection(self, reader: Reader, picks: Sequence[Pick], hot: Sequence[int]) -> Selection:
-        made = tuple(
+    def _told(self, chosen: Sequence[Sequence[Pick]]) -> list[tuple[DigestPick, ...]]:
+        """Return each reader's picks with their reasons in words: of all readers at once, since they are many."""
+        talk, reason, flat = self._talk, words.reason, list(chain.from_iterable(chosen))
+        scores = np.round([pick.score for pick in flat], _DECIMALS).tolist()  # one by one takes as long as the reasons
+        told = iter(
             [
-                DigestPick(
-                    each.paper_id,
-                    round(each.score, 4),
-                    words.reason(each, self._talk[each.paper_id]),
-                    each.parts,
-                    OUTSIDE if each.outside else each.matched[0] if each.matched else "",
+                made(
+                    DigestPick,
+                    (
+                        paper_id,
+                        score,
+                        reason(talk[paper_id], matched, like, outside),
+                        parts,
+                        OUTSIDE if outside else matched[0] if matched else "",
+                    ),
                 )
-                for each in picks
+                for (paper_id, _, parts, matched, like, outside), score in zip(flat, scores, strict=True)
             ]
         )
-        considered = len(self.papers) - sum(paper_id in self.papers for paper_id in reader.seen)
+        return [tuple(islice(told, len(picks))) for picks in chosen]
+
+    def _selection(self, reader: Reader, picks: tuple[DigestPick, ...], hot: Sequence[int]) -> Selection:
+        considered = len(self.papers) - len(self.papers.keys() & reader.seen)
         trends = tuple([self._hot[column] for column in hot])
-        return Selection(considered, made, self.span, trends, self._subject(made, reader.subject))
+        return Selection(considered, picks, self.span, trends, self._subject(picks, reader.subject))
 
     def _subject(self, picks: Sequence[DigestPick], before: str) -> str:
         return words.subject([self._short_titles[pick.paper_id] for pick in picks], self.day, before)
@@ -202,28 +221,38 @@ def _bar(preferences: Preferences) -> float:
 
 def interests(preferences: Preferences, rated: Sequence[Rated] = ()) -> Interests:
     """Return preferences as the ranker sees them, with what the reader said of papers."""
-    # as papers are written, whatever keyboard a reader has
-    topics, keywords, authors, categories, mutes = (
-        [unicodedata.normalize("NFC", each) for each in texts]
-        for texts in (
-            preferences.topics, preferences.keywords, preferences.authors, preferences.categories, preferences.mutes
-        )
-    )  # fmt: skip
     about: tuple[str, ...] = ()
     if preferences.about:
         named = {name.casefold() for name in interest_names(preferences)}
         about = tuple(phrase for phrase in key_phrases(preferences.about) if phrase.casefold() not in named)
     return Interests(
         wanted=(
-            *(Interest(topic, phrases(topic)) for topic in topics),
-            *(Interest(keyword, (keyword,)) for keyword in keywords),
-            *(Interest(phrase, (phrase,)) for phrase in about),
+            *map(_topic, preferences.topics),
+            *map(_keyword, preferences.keywords),
+            *[Interest(phrase, (phrase,)) for phrase in about],
         ),
-        authors=tuple(authors),
-        categories=tuple(categories),
-        mutes=tuple(mutes),
+        authors=tuple(map(_spelt, preferences.authors)),
+        categories=tuple(map(_spelt, preferences.categories)),
+        mutes=tuple(map(_spelt, preferences.mutes)),
         rated=tuple(rated),
     )
+
+
+@lru_cache(maxsize=20_000)  # readers share most of their words
+def _topic(name: str) -> Interest:
+    topic = _spelt(name)
+    return Interest(topic, phrases(topic))
+
+
+@lru_cache(maxsize=20_000)
+def _keyword(name: str) -> Interest:
+    keyword = _spelt(name)
+    return Interest(keyword, (keyword,))
+
+
+def _spelt(name: str) -> str:
+    """Return a name as papers are written, whatever keyboard a reader has."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _document(paper: Paper, trend: float, place: Place) -> Document:

@@ -105,9 +105,11 @@ class Digest:
 
 def _arranged(picks: Sequence[DigestPick]) -> tuple[Section, ...]:
     """Return picks by the interest that they are there for; those that are for none of them come last."""
-    named = _grouped(picks, ())
+    named = _grouped(picks)
     if len(named) > _MOST_SECTIONS:
-        named = _grouped(picks, [title for title, theirs in named.items() if len(theirs) == 1 and title != OUTSIDE])
+        alone = {title for title, theirs in named.items() if len(theirs) == 1 and title != OUTSIDE}
+        named = {title: theirs for title, theirs in named.items() if title not in alone}
+        named[""] = [pick for pick in picks if not pick.section or pick.section in alone]
     others, outside = named.pop("", []), named.pop(OUTSIDE, [])
     sections = [Section(title, tuple(theirs)) for title, theirs in named.items()]
     if others:
@@ -117,10 +119,14 @@ def _arranged(picks: Sequence[DigestPick]) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def _grouped(picks: Sequence[DigestPick], nameless: Sequence[str]) -> dict[str, list[DigestPick]]:
+def _grouped(picks: Sequence[DigestPick]) -> dict[str, list[DigestPick]]:
     groups: dict[str, list[DigestPick]] = {}
     names: dict[str, str] = {}  # an interest may have been named twice, in letters of different size
+    spelt: dict[str, list[DigestPick]] = {}
     for pick in picks:
-        name = "" if pick.section in nameless else names.setdefault(pick.section.casefold(), pick.section)
-        groups.setdefault(name, []).append(pick)
+        theirs = spelt.get(pick.section)
+        if theirs is None:
+            name = names.setdefault(pick.section.casefold(), pick.section)
+            theirs = spelt[pick.section] = groups.setdefault(name, [])
+        theirs.append(pick)
     return groups

@@ -11,7 +11,7 @@ from newsletter.issues.digest import OUTSIDE, Selection, Span
 from newsletter.issues.models import IssueCandidate
 from newsletter.papers.textclean import bare, clean
 from newsletter.ranking.phrases import key_phrases
-from newsletter.ranking.types import Likened, Pick
+from newsletter.ranking.types import Likened
 from newsletter.subscribers.preferences import Cadence, Preferences, Weekday, interest_names
 
 SUBJECT = 60  # characters of a title in a subject; phones show about that much
@@ -73,29 +73,34 @@ def opening(preferences: Preferences, selection: Selection, covers: Period) -> s
     return f"{covers.first}{len(selection.picks)} of {considered} {papers}, ranked {_ranked_by(preferences, selection)}"
 
 
-def reason(pick: Pick, talk: str) -> str:
+def reason(talk: str, matched: tuple[str, ...], like: Likened, outside: bool) -> str:
     """Return why a paper is there, in words the reader used.
 
     :param talk: what the world says about it.
+    :param matched: see `Pick`, and so `like` and `outside`.
     """
-    if pick.outside:
-        return f"{OUTSIDE}, {talk}" if talk else OUTSIDE
-    return _because(talk, pick.matched, pick.like)
+    if outside:
+        why = OUTSIDE
+    elif matched:
+        why = _matches(matched) if like.title is None else f"{_matches(matched)}, {_like(like)}"
+    elif like.title is not None:
+        why = _like(like)
+    else:
+        why = "trending" if talk else "new"
+    return f"{why}, {talk}" if talk else why
 
 
 @lru_cache(maxsize=20_000)  # many readers want the same
-def _because(talk: str, matched: tuple[str, ...], like: Likened) -> str:
-    why = []
-    if matched:
-        once = {label.casefold(): label for label in reversed(matched)}
-        named = [once[each] for each in dict.fromkeys(map(str.casefold, matched))]
-        why.append("matches " + " and ".join(f"“{_apart(label)}”" for label in named[:2]))
-    if like.title is not None:
-        title, did = clean(bare(like.title), _LIKED), "looked at" if like.clicked else "liked"
-        why.append(f"{_LIKE}“{_apart(title)}”, which you {did}" if title else f"{_LIKE}a paper that you {did}")
-    if not why:
-        return f"trending, {talk}" if talk else "new"
-    return ", ".join([*why, talk] if talk else why)
+def _matches(labels: tuple[str, ...]) -> str:
+    once = {label.casefold(): label for label in reversed(labels)}
+    named = [once[each] for each in dict.fromkeys(map(str.casefold, labels))]
+    return "matches " + " and ".join([f"“{_apart(label)}”" for label in named[:2]])
+
+
+@lru_cache(maxsize=20_000)
+def _like(like: Likened) -> str:
+    title, did = clean(bare(like.title or ""), _LIKED), "looked at" if like.clicked else "liked"
+    return f"{_LIKE}“{_apart(title)}”, which you {did}" if title else f"{_LIKE}a paper that you {did}"
 
 
 def talk_of(candidate: IssueCandidate) -> str:
@@ -110,11 +115,15 @@ def _ranked_by(preferences: Preferences, selection: Selection) -> str:
     names = interest_names(preferences) or (key_phrases(preferences.about) if preferences.about else ())
     if names:
         more = len(names) - _NAMED
-        named = [_apart(unicodedata.normalize("NFC", name)) for name in names[:_NAMED]]
-        return f"for {', '.join(named)}" + (f" and {more} more" if more > 0 else "")
+        return f"for {', '.join(map(_shown, names[:_NAMED]))}" + (f" and {more} more" if more > 0 else "")
     # who named nothing has no reason "matches", in which their own words could look like this
     liked = any(pick.reason.startswith(_LIKE) for pick in selection.picks)
     return "by what you liked" if liked else "by what is trending"
+
+
+@lru_cache(maxsize=20_000)
+def _shown(name: str) -> str:
+    return _apart(unicodedata.normalize("NFC", name))
 
 
 def _apart(text: str) -> str:

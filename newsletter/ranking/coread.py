@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from newsletter.ranking.statistics import Statistics, Vector
-from newsletter.ranking.taste import CENTRED, TEXT_SPREAD, deviations
+from newsletter.ranking.taste import CENTRED, SPREAD, TEXT_SPREAD, deviations
 from newsletter.ranking.terms import Lexicon, Text, count
 from newsletter.ranking.types import Rows, at_length_1
 
@@ -59,8 +59,8 @@ def placed(
     """Return (new papers, dimensions): where new papers stand among the liked ones, though nobody could like them yet.
 
     A paper stands where those are that it is like, by the square of the likeness of texts, or the sixth power of that
-    of meanings where they are known. It is then drawn to the readers whose liked papers' texts call for it most: they
-    are the first who will like it.
+    of meanings where they are known. It is then drawn to the readers whose liked papers call for it most, by their
+    texts and by what they mean: they are the first who will like it.
 
     :param liked: the texts of the papers that the model knows.
     :param known: (liked papers, dimensions).
@@ -78,22 +78,44 @@ def placed(
         rows = slice(first, first + _AT_ONCE)
         cosines = sparse.csr_array(over[rows] @ across)
         near = at_length_1((cosines.power(2) @ known).astype(np.float64))
+        calls = _calls(some, cosines, common[rows])
         if meanings[0].shape[1]:
-            meant = at_length_1(np.maximum(meanings[0][rows] @ meanings[1].T, 0) ** _MEANT @ known)
-            near = np.where(meant.any(axis=1, keepdims=True), meant, near)
-        found[rows] = at_length_1(near + _PULL * _called(some, cosines, common[rows], known))
+            alike = np.maximum(meanings[0][rows] @ meanings[1].T, 0)
+            meant = alike.any(axis=1)
+            near[meant] = at_length_1(alike[meant] ** _MEANT @ known)
+            calls[:, meant] = _calls_by_meaning(some, calls[:, meant], alike[meant])
+        found[rows] = at_length_1(near + _PULL * _callers(some, calls, known))
     return found
 
 
-def _called(likes: sparse.csr_array, cosines: sparse.csr_array, common: Vector, known: Factors) -> Factors:
+def _calls(likes: sparse.csr_array, cosines: sparse.csr_array, common: Vector) -> Rows:
+    """Return (readers, new papers): how much the texts that readers like call for each, in standard deviations."""
+    given = likes.sum(axis=1, dtype=np.float32)[:, None]
+    calls: Rows = (likes @ cosines.T).toarray().astype(np.float32) - np.float32(CENTRED) * given * common.astype(
+        np.float32
+    )
+    deviations(calls, given * np.float32(TEXT_SPREAD))
+    return calls
+
+
+def _calls_by_meaning(likes: sparse.csr_array, calls: Rows, alike: Rows) -> Rows:
+    """Return calls to which what readers like adds by what it means.
+
+    :param alike: (new papers, liked papers), 0 to 1.
+    """
+    meant: Rows = (likes @ (alike**2).T).astype(np.float32)
+    deviations(meant, likes.sum(axis=1, dtype=np.float32)[:, None] * np.float32(SPREAD))
+    both = calls + meant
+    deviations(both, np.ones((len(both), 1), dtype=np.float32))
+    return both
+
+
+def _callers(likes: sparse.csr_array, calls: Rows, known: Factors) -> Factors:
     """Return (new papers, dimensions): the mean direction of the readers who call for each paper most."""
     readers = at_length_1(np.asarray(likes @ known, dtype=np.float64))
-    given = likes.sum(axis=1, dtype=np.float32)[:, None]
-    called = (likes @ cosines.T).toarray().astype(np.float32) - np.float32(CENTRED) * given * common.astype(np.float32)
-    deviations(called, given * np.float32(TEXT_SPREAD))
-    most = min(_CALLED, len(called))
-    first = np.argpartition(-called, most - 1, axis=0)[:most] if most else np.zeros((0, len(common)), dtype=np.int64)
-    weights = np.maximum(np.take_along_axis(called, first, axis=0), 0.0)
+    most = min(_CALLED, len(calls))
+    first = np.argpartition(-calls, most - 1, axis=0)[:most] if most else np.zeros((0, calls.shape[1]), dtype=np.int64)
+    weights = np.maximum(np.take_along_axis(calls, first, axis=0), 0.0)
     return at_length_1(np.einsum("rp,rpd->pd", weights, readers[first].astype(np.float64)))
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from newsletter.ranking.likeness import TWIN
 from newsletter.ranking.pool import Pool
 from newsletter.ranking.statistics import Vector
 
@@ -22,27 +21,26 @@ def diverse(pool: Pool, columns: NDArray[np.int64], values: Vector, limits: NDAr
     """Return the columns of each reader's picks among their candidates, in the order in which they are picked.
 
     Maximal marginal relevance (Carbonell, Goldstein: The use of MMR, 1998): one after the other the paper with the
-    largest ``0.75 * value - 0.25 * its largest cosine with those that are picked``.
+    largest ``0.75 * value - 0.25 * its largest cosine with those that are picked``, here four times that.
 
     :param columns: (readers, candidates), best first.
     :param values: the same, -inf for what must not be picked.
     """
     readers, candidates = values.shape
     near, rows = pool.alike(columns)
-    worth = _RELEVANCE * values
+    worth = _RELEVANCE / (1 - _RELEVANCE) * values
     nearest = np.zeros((readers, candidates), dtype=np.float32)
     every, rounds = np.arange(readers), min(int(limits.max(initial=0)), candidates)
     picked = np.full((readers, rounds), -1)
+    left = np.empty_like(worth)
     for number in range(rounds):
-        first = (worth - (1 - _RELEVANCE) * nearest).argmax(axis=1)
-        some = np.isfinite(worth[every, first]) & (number < limits)
+        first = np.subtract(worth, nearest, out=left).argmax(axis=1)
+        some = np.isfinite(left[every, first]) & (number < limits)
         if not some.any():
             break
         picked[some, number] = columns[some, first[some]]
         # of who has enough it no longer matters
         found = np.take(near, (rows[every, first] * len(near))[:, None] + rows)
-        worth[found >= TWIN] = -np.inf
-        worth[every, first] = -np.inf
         np.maximum(nearest, found, out=nearest)
     many = (picked >= 0).sum(axis=1).tolist()
     return [theirs[:number] for theirs, number in zip(picked.tolist(), many, strict=True)]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from threading import Lock
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Answers:
     :ivar matches: (wishes, papers), how well each paper answers, 0 to 1.
     :ivar holds: (wishes, papers), whether it plainly holds what was asked for.
     :ivar many: by wish, how many papers do; `held` are their columns.
+    :ivar labels: by row, the reader's word for it, alone in a tuple: it is added to others.
     :ivar rows: by wish.
     """
 
@@ -44,13 +45,14 @@ class Answers:
     holds: Mask
     many: NDArray[np.int64]
     held: list[frozenset[int]]
+    labels: list[tuple[str]]
     rows: dict[Feature, int]
 
     @classmethod
     def blank(cls, wishes: int, papers: int) -> "Answers":
         """Return rows to be filled."""
         shape = wishes, papers
-        return cls(np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(wishes, dtype=np.int64), [], {})
+        return cls(np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(wishes, dtype=np.int64), [], [], {})
 
     def with_room(self, wishes: int) -> "Answers":
         """Return these answers with room for so many; whoever still uses the old rows keeps them."""
@@ -60,6 +62,7 @@ class Answers:
         more = Answers.blank(max(wishes, 2 * there), papers)
         more.matches[:there], more.holds[:there], more.many[:there] = self.matches, self.holds, self.many
         more.held.extend(self.held)
+        more.labels.extend(self.labels)
         more.rows.update(self.rows)
         return more
 
@@ -69,6 +72,7 @@ class Answers:
         for row, (matches, holds) in enumerate(found, first):
             self.matches[row], self.holds[row], self.many[row] = matches, holds, holds.sum()
             self.held.append(frozenset(np.flatnonzero(holds).tolist()))
+        self.labels.extend((each.label if isinstance(each, Interest) else each[1],) for each in features)
         self.rows.update({feature: row for row, feature in enumerate(features, first)})
 
 
@@ -125,12 +129,14 @@ class Pool:
         return len(self) <= _MOST_COMPARED
 
     def alike(self, columns: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
-        """Return cosines of papers with each other, and at which of its rows and columns each of `columns` is."""
+        """Return cosines of papers with each other, and at which of its rows and columns each of `columns` is.
+
+        They are infinite where two are as good as the same, as each is to itself.
+        """
         if self.is_small:
             return self._alike, columns
         some, place = np.unique(columns, return_inverse=True)
-        near: Rows = (self.matrix[some] @ self.matrix[some].T).toarray().astype(np.float32)
-        return near, place.reshape(columns.shape)
+        return _told_apart((self.matrix[some] @ self.matrix[some].T).toarray()), place.reshape(columns.shape)
 
     def _twins(self, column: int) -> frozenset[int]:
         """Return the columns of the papers that are as good as the same as one."""
@@ -139,7 +145,12 @@ class Pool:
 
     @cached_property
     def _alike(self) -> Rows:
-        return (self.matrix @ self._papers_with).toarray().astype(np.float32)
+        return _told_apart((self.matrix @ self._papers_with).toarray())
+
+    @cached_property
+    def columns(self) -> dict[int, int]:
+        """At which column each paper is, by id."""
+        return {paper_id: column for column, paper_id in enumerate(self.ids.tolist())}
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -230,6 +241,13 @@ class Pool:
         held = [slice(starts[column], starts[column + 1]) for column in columns]
         rarest = min(held, key=lambda each: int(each.stop - each.start))
         return [int(paper) for paper in self._papers_with.indices[rarest]]
+
+
+def _told_apart(cosines: NDArray[Any]) -> Rows:
+    near: Rows = cosines.astype(np.float32)
+    near[near >= TWIN] = np.inf
+    np.fill_diagonal(near, np.inf)
+    return near
 
 
 def _dimensions(documents: Sequence[Document]) -> int:

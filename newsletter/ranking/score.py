@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from operator import attrgetter
 from typing import TypeVar
 
@@ -36,8 +36,7 @@ class Scores:
     :ivar liked: the same of what they like, and `disliked` of what they do not.
     :ivar taste: what `liked` is made of.
     :ivar trend: (papers,).
-    :ivar asked: by reader, each once.
-    :ivar wishes: (readers, answers), what each reader asked for, in the same order.
+    :ivar wishes: (readers, answers), what each reader asked for, each once and in their order.
     :ivar answers: how well each paper answers.
     :ivar likes: (readers, looked at), what each reader likes, as rows of `look`.
     :ivar look: rated papers against the pool.
@@ -49,7 +48,6 @@ class Scores:
     disliked: Vector
     taste: Taste
     trend: Vector
-    asked: list[list[Feature]]
     wishes: sparse.csr_array
     answers: Answers
     likes: sparse.csr_array
@@ -64,7 +62,7 @@ class Scores:
         rows[3] = self.trend[columns]
         for row, values_ in zip(rows[4:], (by.text, by.coread, by.semantic), strict=True):
             row[:] = np.take(values_, at)
-        return list(map(made, repeat(Parts), rows.T.round(3).tolist()))
+        return list(map(made, repeat(Parts), zip(*rows.round(3).tolist(), strict=True)))
 
 
 def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
@@ -74,9 +72,7 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     each paper answers; ``taste`` is the same of what they like, in standard deviations over the pool. Each distinct
     wish and each distinct liked paper is looked at once, for all who share it.
     """
-    asked = [_asked(wish) for wish in wishes]
-    rows, answers = pool.answers(list(chain.from_iterable(asked)))
-    wanted = sparse.csr_array((np.ones(len(rows)), rows, _starts(asked)), (len(wishes), len(answers.matches)))
+    wanted, answers = _wanted(pool, wishes)
     likes, dislikes, look = _said(pool, wishes)
     count = likes.sum(axis=1)
     fading = _OWN_WORDS / (1.0 + count / _MANY_LIKES)
@@ -94,7 +90,7 @@ def score(pool: Pool, wishes: Sequence[Wish]) -> Scores:
     values += np.where(wants, 1 - _RELEVANCE, 1.0) * pool.trend
     np.minimum(values, 1.0, out=values).round(6, out=values)  # the order of additions must never decide
     _bar(values, pool, wishes)
-    return Scores(values, named, liked, disliked, tasted, pool.trend, asked, wanted, answers, likes, look)
+    return Scores(values, named, liked, disliked, tasted, pool.trend, wanted, answers, likes, look)
 
 
 def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
@@ -105,12 +101,25 @@ def _disliked(dislikes: sparse.csr_array, look: Look) -> Vector:
     return found
 
 
-def _asked(wish: Wish) -> list[Feature]:
+def _wanted(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, Answers]:
+    """Return (readers, answers) with 1 for what each reader asked for, and the answers."""
+    asked = [_asked(wish) for wish in wishes]
+    found, answers = pool.answers(list(chain.from_iterable(asked)))
+    rest = iter(found)
+    rows = [list(dict.fromkeys(islice(rest, len(theirs)))) for theirs in asked]
+    indices = np.array(list(chain.from_iterable(rows)), dtype=np.int64)
+    shape = len(wishes), len(answers.matches)
+    return sparse.csr_array((np.ones(len(indices)), indices, _starts(rows)), shape), answers
+
+
+def _asked(wish: Wish) -> Sequence[Feature]:
     interests = wish.interests
+    if not (interests.authors or interests.categories):
+        return interests.wanted
     asked: list[Feature] = list(interests.wanted)
     asked += [("author", each) for each in interests.authors]
     asked += [("category", each) for each in interests.categories]
-    return list(dict.fromkeys(asked))
+    return asked
 
 
 def _said(pool: Pool, wishes: Sequence[Wish]) -> tuple[sparse.csr_array, sparse.csr_array, Look]:
@@ -150,14 +159,14 @@ def _relate(relevance: Vector) -> None:
 
 def _bar(values: Vector, pool: Pool, wishes: Sequence[Wish]) -> None:
     """Take out what a reader has muted, or was sent before."""
-    mutes, who = _membership([wish.interests.mutes for wish in wishes])
-    if mutes:
+    if any(wish.interests.mutes for wish in wishes):
+        mutes, who = _membership([wish.interests.mutes for wish in wishes])
         what = np.zeros((len(mutes), len(pool)))
         for row, mute in enumerate(mutes):
             what[row] = pool.mentions(mute) | pool.written_by(mute) | pool.filed_under(mute)
         values[(who @ what) > 0] = -np.inf
-    place = {int(paper_id): column for column, paper_id in enumerate(pool.ids)}
-    seen = [[place[paper_id] for paper_id in wish.seen if paper_id in place] for wish in wishes]
+    place = pool.columns
+    seen = [[place[paper_id] for paper_id in place.keys() & wish.seen] for wish in wishes]
     rows = np.repeat(np.arange(len(wishes)), [len(columns) for columns in seen])
     values[rows, [column for columns in seen for column in columns]] = -np.inf
 

@@ -10,10 +10,10 @@ from scipy import sparse
 
 from newsletter.ranking.diversity import diverse, fair, looked_at, make_room, shares
 from newsletter.ranking.outside import outside
-from newsletter.ranking.pool import Feature, Pool
+from newsletter.ranking.pool import Pool
 from newsletter.ranking.score import ALIKE, Scores, score
 from newsletter.ranking.statistics import Vector
-from newsletter.ranking.types import Interest, Likened, Pick, Wish, made
+from newsletter.ranking.types import Likened, Pick, Wish, made
 
 _MAX_MATCHED = 3
 _NEVER, _LOWEST, _STEPS = float("-inf"), -1e6, 1e6
@@ -168,8 +168,8 @@ class _Reasons:
 
     def held(self, reader: int) -> list[frozenset[int]]:
         """Return for each thing that a reader asked for which papers hold it."""
-        answers = self._scores.answers
-        return [answers.held[answers.rows[feature]] for feature in self._scores.asked[reader]]
+        wishes, held = self._scores.wishes, self._scores.answers.held
+        return [held[row] for row in wishes.indices[wishes.indptr[reader] : wishes.indptr[reader + 1]].tolist()]
 
     def lacking(self, readers: NDArray[np.int64], columns: NDArray[np.int64], share: NDArray[np.int64]) -> set[int]:
         """Return whose picks leave less than its share to something they asked for, though other papers hold it.
@@ -190,12 +190,13 @@ class _Reasons:
         rows = wishes.indices[place]
         hits = np.flatnonzero(_at(answers.holds, rows, columns[pick]))
         hits = hits[np.lexsort((-_at(answers.matches, rows[hits], columns[pick[hits]]), pick[hits]))]
-        asked = list(chain.from_iterable(self._scores.asked))
         names: list[tuple[str, ...]] = [()] * len(readers)
-        for number, at in zip(pick[hits].tolist(), place[hits].tolist(), strict=True):
-            label, others = _label(asked[at]), names[number]
-            if len(others) < _MAX_MATCHED and label not in others:
-                names[number] = (*others, label)
+        for number, label in zip(
+            pick[hits].tolist(), map(answers.labels.__getitem__, rows[hits].tolist()), strict=True
+        ):
+            others = names[number]
+            if len(others) < _MAX_MATCHED and label[0] not in others:
+                names[number] = others + label
         return names
 
     def resembled(self, readers: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Likened]:
@@ -229,7 +230,3 @@ class _Reasons:
         titles = self._titles[reader]
         title, clicked = min([(titles[key], clicked) for key, clicked in keys])
         return Likened(title, clicked=clicked)
-
-
-def _label(feature: Feature) -> str:
-    return feature.label if isinstance(feature, Interest) else feature[1]

@@ -10,9 +10,9 @@ from newsletter.ranking.types import Look, Rows
 
 CENTRED = 2.0  # how often what the average paper has is taken off: generic papers are like anything
 TEXT_SPREAD = 0.02  # for each like, before there are papers to see it from
-_SPREAD = 0.2  # the same of factors and of meanings
+SPREAD = 0.2  # the same of factors and of meanings
 _TEXT = 0.4  # what likeness of texts counts beside what readers like together, or beside meanings
-_MEANING = 0.3  # what meanings count beside what readers like together
+_MEANING = 0.5  # what meanings count beside what readers like together
 _PRIOR_PAPERS = 100.0  # a small pool's spread is believed less than that of so many papers before it
 
 
@@ -53,11 +53,11 @@ def taste(likes: sparse.csr_array, look: Look, common: Rows) -> Taste:
     if not some.any():
         return Taste(text, text, coread, semantic)
     if read.any():
-        deviations(coread, given * np.float32(_SPREAD))
+        deviations(coread, given * np.float32(SPREAD))
     both: Rows = np.float32(_TEXT) * text
     both += coread
     if meant.any():
-        deviations(semantic, given * np.float32(_SPREAD))
+        deviations(semantic, given * np.float32(SPREAD))
         both += np.where(read, np.float32(_MEANING), np.float32(1.0)) * semantic
     deviations(both, some.astype(np.float32))
     both[~some[:, 0]] = text[~some[:, 0]]

@@ -1,18 +1,17 @@
 """Typeset once, print per reader.
 
 An issue's cards are rendered and encoded to quoted-printable (RFC 2045, section 6.7) once; a reader's
-parts are those bytes joined, with a token and a few short strings of their own put in. Every such
+parts are those bytes joined, with a few short strings and two tokens of their own put in. Every such
 string stands on a line of its own between soft line breaks, so it can be put in without looking at
 what stands around it. The result decodes to exactly what rendering the template for that reader gives.
 """
 
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jinja2
@@ -22,6 +21,7 @@ from newsletter.issues.compose import Edition
 from newsletter.issues.digest import Digest, Mention
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import FEEDBACK, Links
+from newsletter.rendering.marks import MARKS, joined
 from newsletter.rendering.templates import MailTemplate
 from newsletter.rendering.views import TEASER, Card, Line, Part, Tokens, card, digest_values, line, more_words
 
@@ -30,7 +30,6 @@ _SOFT_BREAK = b"=\r\n"
 _MAX_LINE = 76  # with the "=" of a soft break (RFC 2045, section 6.7)
 # Control characters cannot occur in cleaned text, so nothing a stranger wrote looks like a slot.
 _SLOT = re.compile("\x02([a-z_]+)\x03")
-_PERSONAL = ("subject", "preheader", "opening", "why")
 _TEASERS = (TEASER, 140, 0)  # characters: the first that lets all papers in
 
 
@@ -38,7 +37,9 @@ _TEASERS = (TEASER, 140, 0)  # characters: the first that lets all papers in
 class Printed:
     """A reader's mail: the subject as text, its parts in pieces of quoted-printable with CRLF.
 
-    :ivar text_pieces: not joined yet: whoever makes a message of them joins them with its headers, once.
+    :ivar text_pieces: most of them those of all readers: whoever makes a message of them joins them with its headers,
+        once and late, so that a mail that waits takes hardly any room.
+    :ivar tokens: what belongs into the pieces, by its mark.
     :ivar left_out: how many papers there was no room for.
     :ivar room: characters of a teaser.
     """
@@ -46,18 +47,19 @@ class Printed:
     subject: str
     text_pieces: list[bytes]
     html_pieces: list[bytes]
+    tokens: Mapping[bytes, bytes]
     left_out: int = 0
     room: int = TEASER
 
     @property
     def text(self) -> bytes:
         """The encoded text."""
-        return b"".join(self.text_pieces)
+        return joined(self.text_pieces, self.tokens)
 
     @property
     def html(self) -> bytes:
         """The encoded HTML."""
-        return b"".join(self.html_pieces)
+        return joined(self.html_pieces, self.tokens)
 
     @property
     def html_bytes(self) -> int:
@@ -81,27 +83,23 @@ class Press:
             each.picks: _slotted(template.render_subject(views[each]), template.subject)
             for each in (_Variant(picks=False), _Variant(picks=True))
         }
-        self._text = _Galley(template.text, views, _plain)
-        self._html = _Galley(template.html, views, _escaped)
+        self._text = _Galley(template.text, views)
+        self._html = _Galley(template.html, views)
 
     def print(self, digest: Digest, tokens: Tokens) -> Printed:
         """Return a reader's mail: with shorter teasers, and then with fewer papers, where it has no room for all.
 
         :raises ValueError: there is room for none.
         """
-        encoded = {  # in letters that stand for themselves
-            "read": tokens.read.encode(),
-            "unsubscribe": tokens.unsubscribe.encode(),
-            "feedback": tokens.feedback.encode(),
-            "preferences": tokens.preferences.encode(),
-        }
         for mention in digest.trending:
             if mention not in self._html.lines:
                 self._set_line(mention)
+        marked = {mark: getattr(tokens, name).encode() for name, mark in MARKS.items()}
+        links = {"unsubscribe": tokens.unsubscribe.encode(), "preferences": tokens.preferences.encode()}
         for room in _TEASERS:
             self._set(digest, room)
-            html = self._html.print(self._own(digest), encoded, digest, room)
-            if (size := _size(html)) <= MAX_HTML_BYTES:
+            text, html = self._lay(digest, links, room)
+            if (size := html.size(marked)) <= MAX_HTML_BYTES:
                 break
         number = min(len(digest.picks) * MAX_HTML_BYTES // size + 1, len(digest.picks))  # more would not fit
         whole = digest
@@ -110,17 +108,46 @@ class Press:
             if number < 1:
                 raise ValueError(f"{self._html.name}: no paper fits into {MAX_HTML_BYTES} bytes")
             digest = whole.first(number)
-            html = self._html.print(self._own(digest), encoded, digest, room)
-            size = _size(html)
-        own = self._own(digest)
-        return Printed(own["subject"], self._text.print(own, encoded, digest, room), html, digest.more, room)
+            text, html = self._lay(digest, links, room)
+            size = html.size(marked)
+        return Printed(self._own(digest)["subject"], text.pieces, html.pieces, marked, digest.more, room)
+
+    def _lay(self, digest: Digest, links: Mapping[str, bytes], room: int) -> tuple["_Sheet", "_Sheet"]:
+        """Put the forms of a mail's text and HTML together, side by side: what is encoded for one serves the other."""
+        variant = _Variant.of(digest)
+        text, html = self._text.sheet(variant, links), self._html.sheet(variant, links)
+        plain, escaped = text.values, html.values
+        for name, words in self._own(digest).items():
+            plain[name], escaped[name] = _encoded(words)
+        texts, htmls = self._text.cards[room], self._html.cards[room]
+        add_text, add_html = text.add, html.add
+        add_text(text.frame.before)
+        add_html(html.frame.before)
+        for title, picks in digest.sections:
+            plain["section"], escaped["section"] = _encoded(title)
+            add_text(self._text.heading)
+            add_html(self._html.heading)
+            for pick in picks:
+                plain["reason"], escaped["reason"] = _encoded(pick.reason)
+                add_text(texts[pick.paper_id])
+                add_html(htmls[pick.paper_id])
+        for galley, sheet in ((self._text, text), (self._html, html)):
+            sheet.add(sheet.frame.between)
+            for mention in digest.trending:
+                sheet.add(galley.lines[mention])
+            sheet.add(sheet.frame.after)
+        return text, html
 
     def _own(self, digest: Digest) -> dict[str, str]:
-        own = {name: getattr(digest, name) for name in _PERSONAL}
-        own["subject"] = "".join(
-            [own[part] if n % 2 else part for n, part in enumerate(self._subjects[bool(digest.picks)])]
-        )
-        own["more"] = more_words(digest.more)
+        own = {
+            "subject": digest.subject,
+            "preheader": digest.preheader,
+            "opening": digest.opening,
+            "why": digest.why,
+            "more": more_words(digest.more),
+        }
+        parts = self._subjects[bool(digest.picks)]
+        own["subject"] = "".join([own[part] if n % 2 else part for n, part in enumerate(parts)])
         return own
 
     def _set(self, digest: Digest, room: int) -> None:
@@ -173,21 +200,51 @@ class _Form:
 
     :param parts: what `_slotted` gave.
     :param end: what joins it to the form behind it.
+    :ivar slots: the pieces that are a reader's own, and their names.
+    :ivar marks: how many tokens belong into the others.
     """
 
     def __init__(self, parts: Sequence[str], end: bytes = b"") -> None:
-        pieces = [b"" if n % 2 else _piece(part) for n, part in enumerate(parts)]
-        self._pieces = [piece if n % 2 else _joined(n, piece, len(pieces)) for n, piece in enumerate(pieces)]
-        self._pieces[-1] += end
-        self._slots = list(parts[1::2])
-        # a getter for several names at once is one call, and one of a single name gives no tuple
-        self._several = itemgetter(*self._slots) if len(self._slots) > 1 else None
+        self.pieces = [b""]
+        self.slots: list[tuple[int, str]] = []
+        for n, part in enumerate(parts):
+            if n % 2 == 0:
+                self.pieces[-1] += _broken(n, _piece(part), len(parts))
+            elif part in MARKS:
+                self.pieces[-1] += MARKS[part]
+            else:
+                self.slots.append((len(self.pieces), part))
+                self.pieces += [b"", b""]
+        self.pieces[-1] += end
+        self.marks = sum(part in MARKS for part in parts[1::2])
 
-    def fill(self, values: Mapping[str, bytes]) -> list[bytes]:
-        """Return the pieces with values in the slots."""
-        filled = self._pieces.copy()
-        filled[1::2] = self._several(values) if self._several else [values[name] for name in self._slots]
-        return filled
+
+class _Sheet:
+    """A part of one reader's mail, all but the tokens.
+
+    :ivar values: what the next form's slots are filled with.
+    """
+
+    __slots__ = ("_marks", "frame", "pieces", "values")
+
+    def __init__(self, frame: "_Frame", values: Mapping[str, bytes]) -> None:
+        self.frame = frame
+        self.values = dict(values)
+        self.pieces: list[bytes] = []
+        self._marks = 0
+
+    def add(self, form: _Form) -> None:
+        """Add a form's pieces with values in its slots."""
+        start = len(self.pieces)
+        self.pieces += form.pieces
+        for place, name in form.slots:
+            self.pieces[start + place] = self.values[name]
+        self._marks += form.marks
+
+    def size(self, tokens: Mapping[bytes, bytes]) -> int:
+        """Return how many bytes it has for who reads it; where even encoded they fit, at most so many."""
+        encoded = sum(map(len, self.pieces)) + self._marks * max(map(len, tokens.values()))
+        return encoded if encoded <= MAX_HTML_BYTES else len(binascii.a2b_qp(joined(self.pieces, tokens)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +267,13 @@ class _Galley:
         self,
         template: jinja2.Template,
         views: Mapping[_Variant, Mapping[str, Any]],
-        encode: Callable[[str], bytes],
     ) -> None:
         self._template = template
         self._values = views[_Variant(picks=True)]
-        self._encode = encode
         self.name = template.filename or "a digest's template"
         self.cards: dict[int, dict[int, _Form]] = {room: {} for room in _TEASERS}
         self.lines: dict[Mention, _Form] = {}
-        self._heading = self.form("heading", section=self._values["sections"][0])
+        self.heading = self.form("heading", section=self._values["sections"][0])
         self._frames = {variant: self._frame(variant, values) for variant, values in views.items()}
         self._prove(views)
 
@@ -226,22 +281,9 @@ class _Galley:
         """Render and encode a block."""
         return _Form(_slotted(self._block(block, **values), self._template), _SOFT_BREAK)
 
-    def print(self, own: Mapping[str, str], tokens: Mapping[str, bytes], digest: Digest, room: int) -> list[bytes]:
-        """Return the pieces of one reader's part."""
-        frame, encode, cards = self._frames[_Variant.of(digest)], self._encode, self.cards[room]
-        values = {**tokens, **{name: encode(text) for name, text in own.items()}}
-        pieces = frame.before.fill(values)
-        for title, picks in digest.sections:
-            values["section"] = encode(title)
-            pieces += self._heading.fill(values)
-            for pick in picks:
-                values["reason"] = encode(pick.reason)
-                pieces += cards[pick.paper_id].fill(values)
-        pieces += frame.between.fill(values)
-        for mention in digest.trending:
-            pieces += self.lines[mention].fill(values)
-        pieces += frame.after.fill(values)
-        return pieces
+    def sheet(self, variant: _Variant, values: Mapping[str, bytes]) -> _Sheet:
+        """Return an empty sheet for a mail of this variant."""
+        return _Sheet(self._frames[variant], values)
 
     def _frame(self, variant: _Variant, values: Mapping[str, Any]) -> _Frame:
         before, between, after = (_slotted(each, self._template) for each in self._around(variant, values))
@@ -291,8 +333,12 @@ def quoted_printable(text: str) -> bytes:
     No line begins with a dot, so that a message of such parts goes through DATA as it is (RFC 5321, section 4.5.2).
     """
     raw = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    encoded = binascii.b2a_qp(raw, istext=True)
+    between = b"\n" + encoded + b"\n"
+    if b"\n." not in between and b"=20\n" not in between and b"=09\n" not in between:  # as good as always
+        return encoded.replace(b"\n", b"\r\n")
     lines: list[bytes] = []
-    for each in binascii.b2a_qp(raw, istext=True).replace(b"\r\n", b"\n").split(b"\n"):
+    for each in encoded.split(b"\n"):
         # A blank at the end of a line is encoded, whatever room there is for that.
         lines += [each] if len(each) <= _MAX_LINE else [each[:-3] + b"=", each[-3:]]
     return b"\r\n".join([_undotted(each) if each.startswith(b".") else each for each in lines])
@@ -317,12 +363,6 @@ def _piece(text: str) -> bytes:
     return encoded[:cut] + _SOFT_BREAK + (_undotted(rest) if rest.startswith(b".") else rest)
 
 
-def _size(pieces: Sequence[bytes]) -> int:
-    """Return how many bytes encoded pieces have for who reads them; where even encoded they fit, at most so many."""
-    encoded = sum(map(len, pieces))
-    return encoded if encoded <= MAX_HTML_BYTES else len(binascii.a2b_qp(b"".join(pieces)))
-
-
 def _slotted(text: str, template: jinja2.Template) -> list[str]:
     """Return a text's pieces and, between them, the names of its slots.
 
@@ -342,16 +382,13 @@ def _slot(name: str) -> str:
 _SLOTS = Tokens(*(_slot(name) for name in ("read", "unsubscribe", "feedback", "preferences")))
 
 
-def _joined(place: int, piece: bytes, number: int) -> bytes:
+def _broken(place: int, piece: bytes, number: int) -> bytes:
     """Return a piece with the soft breaks between it and the slots around it."""
     return (_SOFT_BREAK if place else b"") + piece + (_SOFT_BREAK if place < number - 1 else b"")
 
 
 @lru_cache(maxsize=20_000)
-def _plain(text: str) -> bytes:
-    return _piece(text)
-
-
-@lru_cache(maxsize=20_000)
-def _escaped(text: str) -> bytes:
-    return _piece(str(escape(text)))
+def _encoded(text: str) -> tuple[bytes, bytes]:
+    """Return a reader's own words for the text and for the HTML."""
+    plain, escaped = _piece(text), str(escape(text))
+    return plain, plain if escaped == text else _piece(escaped)

@@ -176,8 +176,8 @@ def _notices(order: Order, templates: Templates, mail: Mail) -> Iterator[Proof]:
 
 
 def _proof(form: str, outgoing: Outgoing, *, tracked: bool | None = None) -> Proof:
-    head, *rest = outgoing.pieces
-    return Proof(form, (head, b"".join(rest)), tracked)
+    head = outgoing.pieces[0]
+    return Proof(form, (head, outgoing.message[len(head) :]), tracked)
 
 
 def edition(papers: Mapping[int, Paper], now: datetime, span: Span, news: str = _NEWS) -> Edition:

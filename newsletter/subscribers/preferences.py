@@ -227,7 +227,7 @@ def interest_names(preferences: Preferences) -> tuple[str, ...]:
 
 
 def _each_once(values: Iterable[str]) -> tuple[str, ...]:
-    first: dict[str, str] = {}
-    for value in values:
-        first.setdefault(value.casefold(), value)
-    return tuple(first.values())
+    spelt = tuple(values)
+    keys = tuple(map(str.casefold, spelt))
+    first = dict(zip(reversed(keys), reversed(spelt), strict=True))
+    return tuple(map(first.__getitem__, dict.fromkeys(keys)))

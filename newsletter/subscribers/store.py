@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from newsletter.db import chunks, insert
+from newsletter.db import among, chunks, dialect, insert
 from newsletter.subscribers.addresses import address_hash, address_key
 from newsletter.subscribers.models import (
     ERASED,
@@ -22,11 +24,6 @@ from newsletter.subscribers.preferences import LISTS, Preferences
 _CHUNK = 500
 _ASKED = tuple(Preferences.model_fields)
 _WHO = ("id", "email", "state", "paused_from", "paused_until", "links_since", "unsubscribed_at")
-_ADDRESSEES = sa.select(
-    *(getattr(Subscriber, name) for name in _WHO),
-    # their lists as texts: many readers have the same
-    *(sa.cast(getattr(Subscriber, name), sa.Text) if name in LISTS else getattr(Subscriber, name) for name in _ASKED),
-).where(col(Subscriber.id).in_(sa.bindparam("ids", expanding=True)))
 _AT_ONCE = timedelta(seconds=10)  # between leaving and the page that offers the way back
 
 
@@ -40,15 +37,23 @@ def get(session: Session, subscriber_id: int) -> Subscriber | None:
     return session.get(Subscriber, subscriber_id)
 
 
+@cache
+def _addressees(where: str) -> sa.Select[Any]:
+    # their lists as texts: many readers have the same
+    asked = ((name, getattr(Subscriber, name)) for name in _ASKED)
+    columns = (sa.cast(column, sa.Text) if name in LISTS else column for name, column in asked)
+    who = (getattr(Subscriber, name) for name in _WHO)
+    return sa.select(*who, *columns).where(among(where, col(Subscriber.id), "ids"))
+
+
 def addressees(session: Session, ids: Sequence[int]) -> dict[int, Addressee]:
     """Return subscribers by id, as a run sees them."""
     found: dict[int, Addressee] = {}
-    for chunk in chunks(ids, _CHUNK):
-        for id_, email, state, paused_from, paused_until, links_since, left_at, *asked in session.execute(
-            _ADDRESSEES, {"ids": chunk}
-        ):
-            wishes = dict(zip(_ASKED, asked, strict=True))
-            found[id_] = Addressee(id_, email, state, paused_from, paused_until, links_since, wishes, left_at)
+    # on the connection itself: a session takes each row for a part of its objects
+    rows = session.connection().execute(_addressees(dialect(session)), {"ids": ids})
+    for id_, email, state, paused_from, paused_until, links_since, left_at, *asked in rows:
+        wishes = dict(zip(_ASKED, asked, strict=True))
+        found[id_] = Addressee(id_, email, state, paused_from, paused_until, links_since, wishes, left_at)
     return found
 
 
@@ -235,10 +240,11 @@ def suppressed(session: Session, emails: Collection[str], *, but: str = "") -> s
     :param but: a reason that does not count.
     """
     hashes = {address_hash(email): email for email in emails}
-    found: set[str] = set()
-    for chunk in chunks(sorted(hashes), _CHUNK):
-        statement = select(Suppression.email_hash).where(
-            col(Suppression.email_hash).in_(chunk), col(Suppression.reason) != but
-        )
-        found |= {hashes[each] for each in session.exec(statement)}
-    return found
+    rows = session.connection().execute(_suppressed(dialect(session)), {"hashes": hashes, "but": but})
+    return {hashes[row[0]] for row in rows}
+
+
+@cache
+def _suppressed(where: str) -> sa.Select[Any]:
+    theirs = among(where, col(Suppression.email_hash), "hashes"), col(Suppression.reason) != sa.bindparam("but")
+    return sa.select(col(Suppression.email_hash)).where(*theirs)

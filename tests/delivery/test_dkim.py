@@ -26,6 +26,7 @@ from newsletter.delivery.models import Mail
 from newsletter.errors import SettingsError
 from newsletter.papers.models import MAX_TITLE
 from newsletter.papers.textclean import clean
+from newsletter.rendering.marks import MARKS, NO_TOKENS, joined
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.settings import Settings
 from newsletter.subscribers import store as subscribers
@@ -119,7 +120,17 @@ def test_signing_takes_the_place_of_nothing() -> None:
     assert dkim.signed(pieces, [], NOW) == pieces
     assert dkim.signed(pieces, KEYS, NOW)[2:] == pieces
     messages = [build(envelope(recipient=f"reader{n}@example.org"), [b"text\r\n"], [b"html\r\n"]) for n in range(7)]
-    assert dkim.sign_all(messages, KEYS, NOW) == [dkim.signed(each, KEYS, NOW) for each in messages]
+    alone = [dkim.signed(each, KEYS, NOW) for each in messages]
+    assert dkim.sign_all([(each, NO_TOKENS) for each in messages], KEYS, NOW) == alone
+
+
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_what_is_signed_is_what_goes_out_with_the_tokens_in_it(pieces: int) -> None:
+    tokens = {mark: name.encode() * 9 for name, mark in MARKS.items()}
+    marked = [b"  a =\r\n" + b"=\r\n".join(MARKS.values()) + b"=\r\nb\t \r\n"] * pieces
+    [done] = dkim.sign_all([(build(envelope(), marked, marked), tokens)], KEYS, NOW)
+    assert verified(joined(done, tokens), KEYS) == [True, True]
+    assert verified(b"".join(done), KEYS) == [False, False]
 
 
 def test_every_mail_that_reaches_the_relay_is_signed(

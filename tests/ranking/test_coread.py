@@ -72,6 +72,15 @@ def test_a_new_paper_stands_where_its_meaning_does_even_if_it_has_no_word_in_com
     assert not alike[2].any()
 
 
+def test_a_new_paper_is_drawn_to_the_readers_of_what_it_means() -> None:
+    _, matrix = coread.who_likes_what(likes())
+    known = coread.factors(matrix, 8)
+    liked = (np.arange(PAPERS) == 0).astype(np.float32)[:, None]  # one paper alone says the same in other words
+    alike = (coread.placed(ARCHIVE, [("Chaperones", "")], TEXTS, known, matrix, (liked[:1], liked)) @ known.T)[0]
+    assert (known[1:20] @ known[0]).mean() + 0.05 < alike[1:20].mean(), "nearer to what they like beside it"
+    assert abs(alike[20:]).mean() < 0.1
+
+
 def test_nothing_to_learn_from_gives_nothing_and_no_error() -> None:
     ids, matrix = coread.who_likes_what(np.zeros((0, 2), dtype=np.int64))
     assert (ids, matrix.shape) == ([], (0, 0))

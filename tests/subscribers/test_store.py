@@ -231,3 +231,19 @@ def _blocked(app: App) -> bool:
     with app.db.engine.connect() as connection:
         statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT%'"
         return bool(connection.exec_driver_sql(statement.replace("%", "%%")).scalar())
+
+
+@pytest.mark.parametrize("number", [0, 1, 2_500])
+def test_however_many_are_asked_about_it_is_one_statement(app_on_both: App, number: int) -> None:
+    app, emails = app_on_both, [f"reader{each}@example.org" for each in range(number)]
+    write(app, [entry(each) for each in emails])
+    with app.db.session() as session:
+        for each in emails[:2]:
+            store.suppress(session, each, "bounced", app.now())
+    ids = [each.id or 0 for each in everybody(app).values()]
+    with app.db.snapshot() as session, counted(app) as statements:
+        people = store.addressees(session, [*ids, 10_000_000])
+        barred = store.suppressed(session, [*emails, "stranger@example.org"])
+    assert {each.email for each in people.values()} == set(emails)
+    assert barred == set(emails[:2])
+    assert len(statements) == 2

@@ -9,12 +9,13 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import lru_cache
 
 from newsletter.delivery.dkim.keys import Key
+from newsletter.rendering.marks import NO_TOKENS, joined
 
 # Also where they are absent: a mail that has no Reply-To must not be given one.
 OVERSIGNED = (
@@ -29,29 +30,36 @@ _LINE = 74  # characters of a folded line
 _FEW = 12  # pieces: fewer are of a mail that shares them with no other
 
 
-def sign_all(messages: Sequence[Sequence[bytes]], keys: Sequence[Key], now: datetime) -> list[list[bytes]]:
+def sign_all(
+    messages: Sequence[tuple[Sequence[bytes], Mapping[bytes, bytes]]], keys: Sequence[Key], now: datetime
+) -> list[list[bytes]]:
     """Return messages in pieces, each with its signatures; all processors work at it.
 
     Nearly all of it is the arithmetic of RSA, during which Python's lock is free.
+
+    :param messages: the pieces of each, and what will be put in for the marks in them.
     """
     share = -(-len(messages) // (os.cpu_count() or 1))
     if not keys or share == len(messages):
-        return [signed(each, keys, now) for each in messages]
+        return [signed(pieces, keys, now, tokens) for pieces, tokens in messages]
     shares = [messages[at : at + share] for at in range(0, len(messages), share)]
     with ThreadPoolExecutor(len(shares)) as threads:
-        done = threads.map(lambda part: [signed(each, keys, now) for each in part], shares)
+        done = threads.map(lambda part: [signed(pieces, keys, now, tokens) for pieces, tokens in part], shares)
         return [each for part in done for each in part]
 
 
-def signed(pieces: Sequence[bytes], keys: Sequence[Key], now: datetime) -> list[bytes]:
+def signed(
+    pieces: Sequence[bytes], keys: Sequence[Key], now: datetime, tokens: Mapping[bytes, bytes] = NO_TOKENS
+) -> list[bytes]:
     """Return a message in pieces, with a signature by each key on top.
 
     :param pieces: the first is the head, the second begins with the blank line; no piece begins or ends inside blanks.
+    :param tokens: what will be put in for the marks in them.
     """
     if not keys:
         return list(pieces)
     fields = head_fields(pieces[0].decode("ascii"))
-    digest = body_hash([pieces[1].removeprefix(b"\r\n"), *pieces[2:]])
+    digest = body_hash([pieces[1].removeprefix(b"\r\n"), *pieces[2:]], tokens)
     return [*(_signature(fields, digest, key, now) for key in keys), *pieces]
 
 
@@ -65,9 +73,9 @@ def head_fields(head: str) -> list[tuple[str, str]]:
     return fields
 
 
-def body_hash(pieces: Sequence[bytes]) -> str:
+def body_hash(pieces: Sequence[bytes], tokens: Mapping[bytes, bytes] = NO_TOKENS) -> str:
     """Return the hash of a body in its canonical form (RFC 6376, sections 3.4.4 and 3.7)."""
-    body = relaxed_body(b"".join(pieces)) if len(pieces) < _FEW else b"".join(map(_relaxed, pieces))
+    body = joined([relaxed_body(b"".join(pieces))] if len(pieces) < _FEW else map(_relaxed, pieces), tokens)
     body = body.rstrip(b"\r\n")
     return base64.b64encode(hashlib.sha256(body + b"\r\n" if body else b"").digest()).decode()
 

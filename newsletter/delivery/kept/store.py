@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from newsletter.db import among, dialect
 from newsletter.delivery.models import SPENT, Delivery, DeliveryState, Mail
 
 MOST_ID = 2**31 - 1  # that a column takes
@@ -46,24 +49,28 @@ def sent(
 
     :param but: an issue that does not count.
     """
-    statement = (
-        select(Delivery.subscriber_id, Delivery.selection)
-        .where(
-            col(Delivery.subscriber_id).in_(subscriber_ids),
-            col(Delivery.queued_at) >= since,
-            col(Delivery.state).in_(SPENT),
-            col(Delivery.selection).is_not(None),
-        )
-        .order_by(col(Delivery.subscriber_id), col(Delivery.queued_at))  # as the index has them
-    )
+    statement = _sent(dialect(session))
     if but is not None:
-        statement = statement.where(Delivery.issue_id != but)
+        statement = statement.where(col(Delivery.issue_id) != but)
+    rows = session.connection().execute(statement, {"readers": subscriber_ids, "since": since})
     papers: dict[int, set[int]] = {}
     last: dict[int, Any] = {}
-    for subscriber_id, selection in session.exec(statement):
+    for subscriber_id, selection in rows:
         papers.setdefault(subscriber_id, set()).update(picked_ids(selection))
         last[subscriber_id] = selection
     return {each: Sent(frozenset(papers[each]), _subject(selection)) for each, selection in last.items()}
+
+
+@cache
+def _sent(where: str) -> sa.Select[Any]:
+    theirs = (
+        among(where, col(Delivery.subscriber_id), "readers"),
+        col(Delivery.queued_at) >= sa.bindparam("since"),
+        col(Delivery.state).in_(SPENT),
+        col(Delivery.selection).is_not(None),
+    )
+    found = sa.select(col(Delivery.subscriber_id), col(Delivery.selection)).where(*theirs)
+    return found.order_by(col(Delivery.subscriber_id), col(Delivery.queued_at))  # as the index has them
 
 
 def _subject(selection: Any) -> str:  # noqa: ANN401  JSON, of whatever version wrote it

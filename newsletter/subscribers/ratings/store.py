@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from newsletter.db import chunks, insert
+from newsletter.db import among, chunks, dialect, insert
 from newsletter.subscribers.ratings.models import How, Rating, Said
 
 _CHUNK = 500
@@ -111,21 +112,23 @@ def of_readers(
 
     :param before: only what they had said by then.
     """
-    found: dict[int, list[Word]] = {}
-    # of a paper that we know, no more is asked for: what was pasted may be long, and a batch has thousands
-    unknown_ = col(Rating.paper_id).is_(None)
-    pasted = [sa.case((unknown_, col(each)), else_="") for each in (Rating.key, Rating.text)]
-    words = sa.select(
-        *(col(each) for each in (Rating.subscriber_id, Rating.said, Rating.paper_id, Rating.title)), *pasted
-    )
+    words, given = _words(dialect(session)), {"readers": subscriber_ids}
     if before is not None:
         words = words.where(col(Rating.said_at) < before)
-    for chunk in chunks(subscriber_ids, _CHUNK):
-        theirs = col(Rating.subscriber_id).in_(chunk), col(Rating.taken_back_at).is_(None)
-        newest_first = col(Rating.said_at).desc(), col(Rating.id).desc()
-        for row in session.execute(words.where(*theirs).order_by(*newest_first)):
-            found.setdefault(row[0], []).append(_word(Word, row[1:]))
+    found: dict[int, list[Word]] = {}
+    for row in session.connection().execute(words, given):
+        found.setdefault(row[0], []).append(_word(Word, row[1:]))
     return found
+
+
+@cache
+def _words(where: str) -> sa.Select[Any]:
+    # of a paper that we know, no more is asked for: what was pasted may be long, and a batch has thousands
+    unknown_ = col(Rating.paper_id).is_(None)
+    pasted = (sa.case((unknown_, col(each)), else_="") for each in (Rating.key, Rating.text))
+    columns: tuple[Any, ...] = (Rating.subscriber_id, Rating.said, Rating.paper_id, Rating.title, *pasted)
+    theirs = among(where, col(Rating.subscriber_id), "readers"), col(Rating.taken_back_at).is_(None)
+    return sa.select(*columns).where(*theirs).order_by(col(Rating.said_at).desc(), col(Rating.id).desc())
 
 
 def count(session: Session, subscriber_id: int) -> int:
