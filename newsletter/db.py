@@ -190,6 +190,8 @@ class Written:
 
     def tell(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
         """Run it for each of some rows; return how many rows of its table that changed."""
+        if not rows:
+            return 0
         values = [{**self.constants, **row} for row in rows]
         return session.connection().exec_driver_sql(self.text, values).rowcount
 

@@ -143,8 +143,6 @@ def _alike(edition: Edition, picks: Sequence[int]) -> float:
     """Return the mean cosine of two different picks."""
     if len(picks) < 2:
         return 0.0
-    place = {int(paper_id): column for column, paper_id in enumerate(edition.pool.ids)}
-    columns = np.array([place[each] for each in picks])
-    near, rows = edition.pool.alike(columns)
-    cosines = near[np.ix_(rows, rows)]
+    vectors = edition.pool.matrix[[edition.pool.columns[each] for each in picks]]
+    cosines = (vectors @ vectors.T).toarray()
     return float((cosines.sum() - np.trace(cosines)) / (len(picks) * (len(picks) - 1)))

@@ -119,6 +119,12 @@ def test_an_attempt_is_marked_once_whoever_else_is_in_its_group(app_on_both: App
     assert third.attempts == 1
 
 
+def test_nothing_to_write_down_is_no_error(app_on_both: App) -> None:
+    with app_on_both.db.session() as session:
+        assert ledger.mark_handoffs(session, [], owner="me", now=app_on_both.now()) == set()
+        assert ledger.settle(session, [], owner="me", now=app_on_both.now()) == set()
+
+
 def test_what_was_chosen_is_kept_as_it_is(app_on_both: App, issue: Issue) -> None:
     told = Parts(0.5, 0.25, 0.0, 1e-9, 0.1, 1 / 3, 2.0)
     chosen = freeze(
