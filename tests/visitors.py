@@ -90,11 +90,12 @@ def dump(app: App, *, but: Any = None) -> str:
 
 @contextmanager
 def statements(app: App) -> Iterator[list[str]]:
-    """Collect the SQL that is sent meanwhile."""
+    """Collect the SQL that is sent meanwhile, but for what a connection is told by what it was used for before."""
     seen: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
+        if not statement.startswith("PRAGMA"):
+            seen.append(statement)
 
     sa.event.listen(app.db.engine, "before_cursor_execute", note)
     try:
