@@ -20,7 +20,7 @@ from newsletter.delivery.models import Mail, SkipReason
 from newsletter.delivery.transports import Outgoing
 from newsletter.issues.digest import Selection
 from newsletter.issues.words import cadence_words
-from newsletter.rendering.marks import NO_TOKENS, joined
+from newsletter.rendering.placeholders import NO_TOKENS, joined
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.signing import Purpose
@@ -36,9 +36,9 @@ _NO_WISHES = {name: json.dumps(value) if name in LISTS else value for name, valu
 
 @dataclass(frozen=True, slots=True)
 class Addressed(Outgoing):
-    """A message in pieces that hold marks where a token of its reader's belongs.
+    """A message in pieces that hold placeholders where a token of its reader's belongs.
 
-    :ivar tokens: by their marks.
+    :ivar tokens: by their placeholders.
     """
 
     tokens: Mapping[bytes, bytes]

@@ -21,7 +21,7 @@ from newsletter.issues.compose import Edition
 from newsletter.issues.digest import Digest, Mention
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import FEEDBACK, Links
-from newsletter.rendering.marks import MARKS, joined
+from newsletter.rendering.placeholders import PLACEHOLDERS, joined
 from newsletter.rendering.templates import MailTemplate
 from newsletter.rendering.views import TEASER, Card, Line, Part, Tokens, card, digest_values, line, more_words
 
@@ -39,7 +39,7 @@ class Printed:
 
     :ivar text_pieces: most of them those of all readers: whoever makes a message of them joins them with its headers,
         once and late, so that a mail that waits takes hardly any room.
-    :ivar tokens: what belongs into the pieces, by its mark.
+    :ivar tokens: what belongs into the pieces, by its placeholder.
     :ivar left_out: how many papers there was no room for.
     :ivar room: characters of a teaser.
     """
@@ -94,12 +94,12 @@ class Press:
         for mention in digest.trending:
             if mention not in self._html.lines:
                 self._set_line(mention)
-        marked = {mark: getattr(tokens, name).encode() for name, mark in MARKS.items()}
+        encoded = {place: getattr(tokens, name).encode() for name, place in PLACEHOLDERS.items()}
         links = {"unsubscribe": tokens.unsubscribe.encode(), "preferences": tokens.preferences.encode()}
         for room in _TEASERS:
             self._set(digest, room)
             text, html = self._lay(digest, links, room)
-            if (size := html.size(marked)) <= MAX_HTML_BYTES:
+            if (size := html.size(encoded)) <= MAX_HTML_BYTES:
                 break
         number = min(len(digest.picks) * MAX_HTML_BYTES // size + 1, len(digest.picks))  # more would not fit
         whole = digest
@@ -109,8 +109,8 @@ class Press:
                 raise ValueError(f"{self._html.name}: no paper fits into {MAX_HTML_BYTES} bytes")
             digest = whole.first(number)
             text, html = self._lay(digest, links, room)
-            size = html.size(marked)
-        return Printed(self._own(digest)["subject"], text.pieces, html.pieces, marked, digest.more, room)
+            size = html.size(encoded)
+        return Printed(self._own(digest)["subject"], text.pieces, html.pieces, encoded, digest.more, room)
 
     def _lay(self, digest: Digest, links: Mapping[str, bytes], room: int) -> tuple["_Sheet", "_Sheet"]:
         """Put the forms of a mail's text and HTML together, side by side: what is encoded for one serves the other."""
@@ -201,7 +201,7 @@ class _Form:
     :param parts: what `_slotted` gave.
     :param end: what joins it to the form behind it.
     :ivar slots: the pieces that are a reader's own, and their names.
-    :ivar marks: how many tokens belong into the others.
+    :ivar placeholders: how many tokens belong into the others.
     """
 
     def __init__(self, parts: Sequence[str], end: bytes = b"") -> None:
@@ -210,13 +210,13 @@ class _Form:
         for n, part in enumerate(parts):
             if n % 2 == 0:
                 self.pieces[-1] += _broken(n, _piece(part), len(parts))
-            elif part in MARKS:
-                self.pieces[-1] += MARKS[part]
+            elif part in PLACEHOLDERS:
+                self.pieces[-1] += PLACEHOLDERS[part]
             else:
                 self.slots.append((len(self.pieces), part))
                 self.pieces += [b"", b""]
         self.pieces[-1] += end
-        self.marks = sum(part in MARKS for part in parts[1::2])
+        self.placeholders = sum(part in PLACEHOLDERS for part in parts[1::2])
 
 
 class _Sheet:
@@ -225,13 +225,13 @@ class _Sheet:
     :ivar values: what the next form's slots are filled with.
     """
 
-    __slots__ = ("_marks", "frame", "pieces", "values")
+    __slots__ = ("_placeholders", "frame", "pieces", "values")
 
     def __init__(self, frame: "_Frame", values: Mapping[str, bytes]) -> None:
         self.frame = frame
         self.values = dict(values)
         self.pieces: list[bytes] = []
-        self._marks = 0
+        self._placeholders = 0
 
     def add(self, form: _Form) -> None:
         """Add a form's pieces with values in its slots."""
@@ -239,11 +239,11 @@ class _Sheet:
         self.pieces += form.pieces
         for place, name in form.slots:
             self.pieces[start + place] = self.values[name]
-        self._marks += form.marks
+        self._placeholders += form.placeholders
 
     def size(self, tokens: Mapping[bytes, bytes]) -> int:
         """Return how many bytes it has for who reads it; where even encoded they fit, at most so many."""
-        encoded = sum(map(len, self.pieces)) + self._marks * max(map(len, tokens.values()))
+        encoded = sum(map(len, self.pieces)) + self._placeholders * max(map(len, tokens.values()))
         return encoded if encoded <= MAX_HTML_BYTES else len(binascii.a2b_qp(joined(self.pieces, tokens)))
 
 

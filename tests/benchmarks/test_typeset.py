@@ -21,7 +21,7 @@ from newsletter.issues.models import IssueCandidate
 from newsletter.papers.models import Paper
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
-from newsletter.rendering.marks import joined
+from newsletter.rendering.placeholders import joined
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.typeset import Press, Printed
 from newsletter.rendering.views import Tokens, whole_digest

@@ -26,7 +26,7 @@ from newsletter.delivery.models import Mail
 from newsletter.errors import SettingsError
 from newsletter.papers.models import MAX_TITLE
 from newsletter.papers.textclean import clean
-from newsletter.rendering.marks import MARKS, NO_TOKENS, joined
+from newsletter.rendering.placeholders import NO_TOKENS, PLACEHOLDERS, joined
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.settings import Settings
 from newsletter.subscribers import store as subscribers
@@ -126,8 +126,8 @@ def test_signing_takes_the_place_of_nothing() -> None:
 
 @pytest.mark.parametrize("pieces", [1, 40])
 def test_what_is_signed_is_what_goes_out_with_the_tokens_in_it(pieces: int) -> None:
-    tokens = {mark: name.encode() * 9 for name, mark in MARKS.items()}
-    marked = [b"  a =\r\n" + b"=\r\n".join(MARKS.values()) + b"=\r\nb\t \r\n"] * pieces
+    tokens = {place: name.encode() * 9 for name, place in PLACEHOLDERS.items()}
+    marked = [b"  a =\r\n" + b"=\r\n".join(PLACEHOLDERS.values()) + b"=\r\nb\t \r\n"] * pieces
     [done] = dkim.sign_all([(build(envelope(), marked, marked), tokens)], KEYS, NOW)
     assert verified(joined(done, tokens), KEYS) == [True, True]
     assert verified(b"".join(done), KEYS) == [False, False]

@@ -20,7 +20,7 @@ from newsletter.papers.models import MAX_ABSTRACT, MAX_TITLE, Paper
 from newsletter.papers.textclean import clean
 from newsletter.rendering.letterhead import Letterhead
 from newsletter.rendering.links import Links
-from newsletter.rendering.marks import MARKS
+from newsletter.rendering.placeholders import PLACEHOLDERS
 from newsletter.rendering.templates import Content, Templates
 from newsletter.rendering.typeset import MAX_HTML_BYTES, Press, quoted_printable
 from newsletter.rendering.views import TEASER, Tokens, card, whole_digest
@@ -303,13 +303,17 @@ def test_no_line_begins_with_a_dot_or_is_too_long_however_long_a_text_is_and_wha
 
 
 def test_a_mark_is_a_byte_that_no_text_becomes() -> None:
-    for mark in MARKS.values():
-        assert mark not in quoted_printable(f"a{mark.decode()} {mark.decode()}\n{mark.decode()}")
+    for place in PLACEHOLDERS.values():
+        assert place not in quoted_printable(f"a{place.decode()} {place.decode()}\n{place.decode()}")
     one = Selection(1, (DigestPick(1, 0.5, "\x01\x02"),))
     made, links = edition([paper(1, "A title", "An abstract.")]), Links(SITE.base_url, tracked=True)
     done = Press(templates().mail("digest"), made, SITE, links).print(made.compose(Preferences(), one), TOKENS)
     for part in (done.text_pieces, done.html_pieces):
-        assert {bytes([byte]) for piece in part for byte in piece if byte < 32} == {b"\r", b"\n", *MARKS.values()}
+        assert {bytes([byte]) for piece in part for byte in piece if byte < 32} == {
+            b"\r",
+            b"\n",
+            *PLACEHOLDERS.values(),
+        }
 
 
 def test_a_carriage_return_of_its_own_is_the_end_of_a_line() -> None:

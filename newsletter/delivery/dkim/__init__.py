@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from newsletter.delivery.dkim.keys import Key
-from newsletter.rendering.marks import NO_TOKENS, joined
+from newsletter.rendering.placeholders import NO_TOKENS, joined
 
 # Also where they are absent: a mail that has no Reply-To must not be given one.
 OVERSIGNED = (
@@ -37,7 +37,7 @@ def sign_all(
 
     Nearly all of it is the arithmetic of RSA, during which Python's lock is free.
 
-    :param messages: the pieces of each, and what will be put in for the marks in them.
+    :param messages: the pieces of each, and what will be put in for the placeholders in them.
     """
     share = -(-len(messages) // (os.cpu_count() or 1))
     if not keys or share == len(messages):
@@ -54,7 +54,7 @@ def signed(
     """Return a message in pieces, with a signature by each key on top.
 
     :param pieces: the first is the head, the second begins with the blank line; no piece begins or ends inside blanks.
-    :param tokens: what will be put in for the marks in them.
+    :param tokens: what will be put in for the placeholders in them.
     """
     if not keys:
         return list(pieces)

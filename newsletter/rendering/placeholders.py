@@ -7,16 +7,16 @@ pieces, the same for all readers.
 
 from collections.abc import Iterable, Mapping
 
-MARKS = {"read": b"\x01", "feedback": b"\x02"}
+PLACEHOLDERS = {"read": b"\x01", "feedback": b"\x02"}
 NO_TOKENS: Mapping[bytes, bytes] = {}
 
 
 def joined(pieces: Iterable[bytes], tokens: Mapping[bytes, bytes]) -> bytes:
     """Return pieces as one.
 
-    :param tokens: what to put in, by its mark.
+    :param tokens: what to put in, by its placeholder.
     """
     whole = b"".join(pieces)
-    for mark, token in tokens.items():
-        whole = whole.replace(mark, token)
+    for placeholder, token in tokens.items():
+        whole = whole.replace(placeholder, token)
     return whole
