@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -20,7 +20,7 @@ from newsletter.delivery.models import Mail, SkipReason
 from newsletter.delivery.transports import Outgoing
 from newsletter.issues.digest import Selection
 from newsletter.issues.words import cadence_words
-from newsletter.rendering.placeholders import NO_TOKENS, joined
+from newsletter.rendering.placeholders import NO_TOKENS
 from newsletter.rendering.templates import Templates
 from newsletter.rendering.typeset import quoted_printable
 from newsletter.signing import Purpose
@@ -34,21 +34,6 @@ _log = logs.get(__name__)
 _NO_WISHES = {name: json.dumps(value) if name in LISTS else value for name, value in Preferences().model_dump().items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed(Outgoing):
-    """A message in pieces that hold placeholders where a token of its reader's belongs.
-
-    :ivar tokens: by their placeholders.
-    """
-
-    tokens: Mapping[bytes, bytes]
-
-    @property
-    def message(self) -> bytes:
-        """The message, joined when it is asked for, with its tokens."""
-        return joined(self.pieces, self.tokens)
-
-
 def print_digests(
     session: Session, desk: Desk, leased: Sequence[Leased], identity: Identity, now: datetime
 ) -> tuple[list[Outgoing], dict[int, SkipReason]]:
@@ -56,7 +41,7 @@ def print_digests(
     deliveries = {each.subscriber_id: each.id for each in leased}
     kept = {each.subscriber_id: each.selection for each in leased if each.selection}
     prepared = desk.prepare(session, list(deliveries), kept, now, deliveries)
-    outgoing: list[Addressed] = []
+    outgoing: list[Outgoing] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         found = prepared[each.subscriber_id]
@@ -71,7 +56,7 @@ def print_digests(
     return sign(outgoing, identity, now), skipped
 
 
-def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: datetime, slot: str) -> Addressed:
+def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: datetime, slot: str) -> Outgoing:
     """Return a reader's mail with its headers, ready to be signed and handed over."""
     printed = mail.printed
     return _address(
@@ -87,7 +72,7 @@ def address_digest(leased: Leased, mail: Prepared, identity: Identity, now: date
     )
 
 
-def sign(batch: Sequence[Addressed], identity: Identity, now: datetime) -> list[Outgoing]:
+def sign(batch: Sequence[Outgoing], identity: Identity, now: datetime) -> list[Outgoing]:
     """Return messages with their DKIM signatures, where there are keys for them."""
     if not identity.dkim_keys:
         return list(batch)
@@ -105,7 +90,7 @@ def print_notices(
     moves = changes.address_changes(session, about)
     others = [address for move in moves.values() for address in (move.old_email, move.new_email)]
     barred = subscribers.suppressed(session, [*(each.email for each in people.values()), *others], but=ERASED)
-    outgoing: list[Addressed] = []
+    outgoing: list[Outgoing] = []
     skipped: dict[int, SkipReason] = {}
     for each in leased:
         bundle = alarmed.get(each.about_id or 0) if each.mail is Mail.ALERT else None
@@ -160,7 +145,7 @@ def address_notice(
     identity: Identity,
     now: datetime,
     bundle: Bundle | None = None,
-) -> Addressed:
+) -> Outgoing:
     """Return a mail outside any issue with its headers, ready to be signed and handed over.
 
     :param bundle: what an alert tells.
@@ -176,7 +161,7 @@ def address_notice(
     return _address(leased, recipient, content.subject, parts, identity, now, "notices", token)
 
 
-def _guarded(leased: Leased, make: Callable[[], Addressed]) -> Addressed | SkipReason:
+def _guarded(leased: Leased, make: Callable[[], Outgoing]) -> Outgoing | SkipReason:
     """Make a mail; one that cannot be made must not cost the others of its batch theirs."""
     try:
         return make()
@@ -214,7 +199,7 @@ def _address(
     folder: str,
     token: str,
     selection: Selection | None = None,
-) -> Addressed:
+) -> Outgoing:
     sender = identity.sender
     mark = identity.signer.fingerprint(f"{leased.mail}.{leased.id}.{leased.subscriber_id}")
     message_id = leased.message_id or f"<{folder}.{leased.id}.{mark}@{sender.domain}>"
@@ -232,7 +217,7 @@ def _address(
         feedback_id=f"{folder}:{leased.mail}:newsletter:{_sender_id(sender.domain)}",
     )
     text, html, tokens = parts
-    return Addressed(
+    return Outgoing(
         leased=leased,
         folder=folder,
         # an address of its own for each mail tells which one bounced (VERP)

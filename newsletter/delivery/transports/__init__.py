@@ -1,12 +1,13 @@
 """Transports: our side of handing a message over. All keep the same promise to the ledger."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 from newsletter.delivery.ledger import Leased
 from newsletter.delivery.retry import Outcome
+from newsletter.rendering.placeholders import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class Outgoing:
     """A printed message on its way.
 
     :ivar pieces: of the message; most of them it shares with the others of its issue.
+    :ivar tokens: what belongs into them, by its placeholder.
     :ivar folder: where an outbox keeps it: the issue's slot, or ``notices``.
     """
 
@@ -24,11 +26,12 @@ class Outgoing:
     message_id: str
     pieces: list[bytes]
     selection: dict[str, object] | None
+    tokens: Mapping[bytes, bytes] = field(default_factory=dict)
 
     @property
     def message(self) -> bytes:
         """The message, joined when it is asked for; it ends with CRLF, and no line of it begins with a dot."""
-        return b"".join(self.pieces)
+        return joined(self.pieces, self.tokens)
 
 
 Told = Callable[[bool | Exception], None]
